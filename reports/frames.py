@@ -26,6 +26,7 @@ from bench.model.measurement import Case, Measurement, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
 from bench.model.stats import quantile_of_sorted
+from bench.model.timings import Blocks
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
 from bench.plan.names import FIRST, SCREEN
 from bench.store.rows import Row
@@ -274,7 +275,7 @@ def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank], names: t
 def busbw_range(case: Case, measurement: Measurement) -> tuple[float, float]:
     """busbw of the slowest and the fastest pipelined block, bytes per second; NaN when there is none."""
     factor = collective(case.collective).factor(len(measurement.ranks))
-    blocks = [slowest for slowest in map(max, filter(None, measurement.pipelined)) if 0 < slowest < math.inf]
+    blocks = [slowest for slowest in Blocks.of(measurement.pipelined).slowest if 0 < slowest < math.inf]
     moved = case.size * factor
     return (moved / max(blocks), moved / min(blocks)) if blocks else (math.nan, math.nan)
 

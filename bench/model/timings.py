@@ -75,6 +75,20 @@ class Blocks(Sequence[tuple[float, ...]]):
             raise ValueError("blocks of different numbers of ranks")
         self._values = array("d", [*chain.from_iterable(rows)])  # of a list it is made in half the time
 
+    @classmethod
+    def of(cls, blocks: Sequence[Sequence[float]]) -> Blocks:
+        return blocks if isinstance(blocks, cls) else cls(blocks)
+
+    @property
+    def slowest(self) -> list[float]:
+        """[block] seconds of its slowest rank; none where a block has no ranks."""
+        ranks = [self._values[at :: self._width] for at in range(self._width)]
+        return [*map(max, *ranks)] if len(ranks) > 1 else [*self._values]
+
+    @property
+    def total(self) -> float:
+        return sum(self._values)
+
     @property
     def width(self) -> int:
         """The number of ranks in a block; 0 without blocks."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.model.collectives import algbw, busbw, collective
+from bench.model.collectives import algbw, collective
 from bench.model.measurement import Case, Measurement
 from bench.model.stats import Summary, median, summary
+from bench.model.timings import Blocks
 
 from . import Run
 
@@ -45,18 +46,16 @@ class Row:
 
 def row_of(case: Case, measurement: Measurement) -> Row:
     """Derive one row; figures that the raw seconds cannot give are NaN."""
-    blocks = [max(block) for block in measurement.pipelined if block]
+    blocks = Blocks.of(measurement.pipelined).slowest
     seconds = median(blocks) if blocks else math.nan
-    valid = math.isfinite(seconds) and seconds > 0
-    spec = collective(case.collective)
-    n = len(measurement.ranks)
+    rate = algbw(case.size, seconds) if math.isfinite(seconds) and seconds > 0 else math.nan
     counted = [count for count in measurement.wrong if count is not None]
     return Row(
         case=case,
         measurement=measurement,
         seconds=seconds,
-        algbw=algbw(case.size, seconds) if valid else math.nan,
-        busbw=busbw(spec, case.size, seconds, n) if valid else math.nan,
+        algbw=rate,
+        busbw=rate * collective(case.collective).factor(len(measurement.ranks)),
         wrong=sum(counted) if counted and measurement.checked else None,
     )
 

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
@@ -14,6 +13,7 @@ from bench.judge.registry import check
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Mismatch
 from bench.model.stats import quantile
+from bench.model.timings import Blocks
 from bench.model.units import show_count, show_seconds, show_some
 from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
@@ -215,14 +215,14 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
 
 def _unbelievable(row: Row, evidence: Evidence) -> str:
     """Why a row's times are not believed, "" where they are. Tables of other tools hold one time for all ranks."""
-    seconds, blocks = _seconds(row), row.measurement.pipelined
+    seconds, blocks = _seconds(row), Blocks.of(row.measurement.pipelined)
     if not _is_time(seconds):
         return f"{seconds} seconds a call"
     if outside := _outside_the_run(row, evidence):
         return outside
     ranks = len(row.measurement.ranks)
-    if blocks and {*map(len, blocks)} != {ranks} and not is_import(evidence):
-        return f"its blocks have the times of {min(map(len, blocks))} of {ranks} ranks"
+    if blocks and blocks.width != ranks and not is_import(evidence):
+        return f"its blocks have the times of {blocks.width} of {ranks} ranks"
     # a processor that others use may be away for a while: only of GPUs are times alike
     judged = evidence.backend == "nccl" and row.case.phase not in (STEADY, STEADY_AGAIN, "soak")
     return _uneven(row) if judged and blocks else ""
@@ -247,9 +247,10 @@ def _uneven(row: Row) -> str:
     """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
     usual, alone = row.seconds, row.measurement.isolated
     least = max(STALL * usual, usual + STALLED / max(1, row.measurement.calls))
-    slow = [block for block in map(max, row.measurement.pipelined) if block > least]
-    if len(slow) >= max(2, len(row.measurement.pipelined) / 4):
-        count = f"{len(slow)} of {len(row.measurement.pipelined)} blocks"
+    blocks = Blocks.of(row.measurement.pipelined).slowest
+    slow = [block for block in blocks if block > least]
+    if len(slow) >= max(2, len(blocks) / 4):
+        count = f"{len(slow)} of {len(blocks)} blocks"
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
     low, high = usual / APART, APART * usual + START
     if not alone or (low <= min(alone) and max(alone) <= high):
@@ -261,8 +262,8 @@ def _uneven(row: Row) -> str:
 
 def _seconds(row: Row) -> float:
     """A row's time; NaN where one of its times is, even where the median of the slowest ranks is not."""
-    pipelined, isolated = row.measurement.pipelined, row.measurement.isolated
-    if not math.isfinite(sum(chain.from_iterable(pipelined)) + sum(isolated)):
+    pipelined, isolated = Blocks.of(row.measurement.pipelined), row.measurement.isolated
+    if not math.isfinite(pipelined.total + sum(isolated)):
         return math.nan
     return row.seconds if pipelined else quantile(isolated, 0.5)
 

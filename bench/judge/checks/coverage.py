@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from bench import __version__
-from bench.judge.evidence import Evidence
+from bench.judge.evidence import Evidence, derived
 from bench.judge.expected_plan import PLANNED, expected_phases, not_planned
 from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
@@ -29,6 +29,7 @@ def _anew(evidence: Evidence) -> str:
     return kept if goes_on(evidence.manifest.command) and evidence.run.plan.cases else ANEW
 
 
+@derived
 def _again(evidence: Evidence) -> str:
     """How the missing cases can be measured."""
     missing = can_resume(evidence.run) and case_progress(evidence.run).missing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import lru_cache, partial
 
 from msgspec import structs
 
@@ -131,9 +131,7 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
 def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
     """What is wrong with a rail's counters in a phase; one finding where nothing is."""
     there = window.moved.names(device.name)
-    group, names = WANTED.get(kind, ("", ()))
-    lacking = [name for name in names if name not in there.get(group, ())]
-    shown = any(_counts_errors(group, tuple(names)) for group, names in there.items())
+    lacking, shown = _lacking(kind, tuple((group, *names) for group, names in there.items()))
     wrong = [
         row for row in window.moved.changed if row.subject == device.name and row.role is CounterRole.ERROR
     ]
@@ -147,7 +145,7 @@ def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]
         return
     if lacking or not shown:
         text = f"does not show {', '.join(lacking) or 'any error counter'} {during}"
-        yield Finding(subject, None, text, step=FULL if group == PMA else UNREAD)
+        yield Finding(subject, None, text, step=FULL if WANTED.get(kind, ("",))[0] == PMA else UNREAD)
     for row in wrong:
         if row.growth:
             yield Finding(subject, False, _grown(row, window), float(row.growth), step=STEPS.get(row.group))
@@ -156,10 +154,17 @@ def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]
             yield Finding(subject, None, text, step=FULL if row.group == PMA else UNREAD)
 
 
-@cache
-def _counts_errors(group: str, names: tuple[str, ...]) -> bool:
-    rows = (counter(group, name) for name in names)
-    return any(row is not None and row.role is CounterRole.ERROR for row in rows)
+@lru_cache(maxsize=1024)
+def _lacking(kind: str, groups: tuple[tuple[str, ...], ...]) -> tuple[list[str], bool]:
+    """(what a rail of this kind must count and does not, whether it counts errors); ``groups``: each with its counters.
+
+    The rails of a cluster have the same ones.
+    """
+    group, names = WANTED.get(kind, ("", ()))
+    there = {(group, name) for group, *names in groups for name in names}
+    rows = (counter(*key) for key in there)
+    errors = any(row is not None and row.role is CounterRole.ERROR for row in rows)
+    return [name for name in names if (group, name) not in there], errors
 
 
 def _grown(row: Growth, window: CounterWindow) -> str:

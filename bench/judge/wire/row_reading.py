@@ -13,6 +13,7 @@ from bench.model.bounds import BoundError, ClusterShape, hard_ceiling
 from bench.model.collectives import algbw, collective
 from bench.model.packets import HEALTHY
 from bench.model.stats import median, median_interval
+from bench.model.timings import Blocks
 from bench.model.units import show_both, show_rate, show_share
 from bench.store.rows import Row
 
@@ -111,7 +112,7 @@ def sustained_algbw(row: Row) -> float:
     """algbw in bytes/s that the row reached for certain: at the slow end of its median's interval, or where its
     blocks are too few for one, in the slowest of them. Buffers on the way let a short block pass above the wire's rate.
     """
-    blocks = [max(block) for block in row.measurement.pipelined if block]
+    blocks = Blocks.of(row.measurement.pipelined).slowest
     seconds = median_interval(blocks)[1] if blocks else math.nan
     if blocks and not math.isfinite(seconds):
         seconds = max(blocks)
