@@ -26,7 +26,7 @@ from .messages import check, check_answer, measurement_of, window_of
 from .phase_orders import check_derived, start_messages
 from .supervisor import Supervisor
 
-SHARE = 0.1  # of rank 0's time, at most, in which it looks at all ranks for one that holds the others up
+SHARE = 0.05  # of rank 0's time, at most, in which it looks at all ranks for one that holds the others up
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
 
 

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,9 +23,13 @@ GPUS = 8
 LATENCY = 50e-6  # s from a process to another one on a management network
 SHORTEST, LONGEST = 0.002, 0.05  # s between two passes, as bench.supervise.limits.Pace sleeps
 CALLS = 400  # of each function that is timed
+ROWS = {
+    "row": 3,
+    "wide": 1,
+}  # of a group in a round: pairs are measured three ways, each round of rings is a case
 RING = 32  # nodes of a ring: those of one leaf switch
 WAIT_SECONDS = 0.5  # as bench.supervise.control.tcp
-SHARE = 0.1  # as bench.supervise.coordinator
+SHARE = 0.05  # as bench.supervise.coordinator
 NODES = 1 << 30  # the fan-out with which all first ranks of nodes are connected to rank 0 itself
 
 
@@ -168,7 +173,7 @@ class Simulation:
             self.at(now + LATENCY, self.above[rank], ("ready", 0))
         elif kind.startswith("measured"):  # a rank sends its rows, if it has any, between two heartbeats
             name = kind.partition(" ")[2]
-            for each in ("beat", *[name] * 3 * bool(name), "beat"):
+            for each in ("beat", *[name] * ROWS.get(name, 0), "beat"):
                 now += self.costs.relay if each == "beat" else self.costs.report
                 self.at(now + LATENCY, self.above[rank], (each, 0))
         elif kind.startswith("beat"):
@@ -186,7 +191,7 @@ class Simulation:
 
 
 def answer(ranks: int, fan_out: int, cores: int, costs: Costs, ring: int = 0) -> Answer:
-    """A start, and a round with three rows of each pair of nodes, or of each ``ring`` of so many, on each rail.
+    """A start, and a round with the ROWS of each pair of nodes, or of each ``ring`` of so many, on each rail.
 
     ``cores``: that all share, 0: each rank has its own.
     """
@@ -199,7 +204,7 @@ def answer(ranks: int, fan_out: int, cores: int, costs: Costs, ring: int = 0) ->
         leads += lead
         kind = ("wide" if ring else "row") if lead else ""
         second.at(0.0, rank, (f"measured {kind}".strip(), rank))
-    took = second.run(3 * leads)
+    took = second.run(ROWS["wide" if ring else "row"] * leads)
     return Answer(start, took, first.cpu[0], second.cpu[0], first.links)
 
 
@@ -254,7 +259,8 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
         "gpu": None,
         "plan": plan,
     }
-    measured, wide = row(group, case.id), row(ring.groups.of(group[0]), ring.id)
+    middle = ring.groups.of(ranks // 2)  # a ring is looked for among all
+    measured, wide = row(group, case.id), row(middle, ring.id)
     beat = {
         "said": "beat",
         "case": case.id,
@@ -282,11 +288,11 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
         now = time.monotonic()
         chief._states = {each.rank: RankState(last_heard=now, last_moved=now) for each in everyone}
 
-        def take(sealed: bytes) -> None:
+        def take(sealed: bytes, source: int) -> None:
             message = opened(sealed)
             check(message)
             chief._reported.clear()
-            chief._take(group[0], message, chief._states[group[0]])
+            chief._take(source, message, chief._states[source])
 
         def begin() -> None:
             taken = load(WorkOrder, opened(sealed_order)["order"])
@@ -300,7 +306,10 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
         sealed["row"] = frame({"said": "row", "row": measured})
         sealed["wide"] = frame({"said": "row", "row": wide})
         with recorder.together():
-            found = {name: _timed(lambda each=each: take(each)) - opening for name, each in sealed.items()}
+            sources = dict.fromkeys(sealed, group[0]) | {"wide": middle[0]}
+            found = {
+                name: _timed(partial(take, each, sources[name])) - opening for name, each in sealed.items()
+            }
         supervisor.stop_now()
 
         def look() -> None:
