@@ -86,5 +86,8 @@ def rows_csv(f: Frames) -> Iterator[str]:
     for at in starts:
         piece = f.rows[at : at + PIECE]
         texts = piece.select_dtypes(exclude=["number", "bool"])
-        safe = {name: text.map(no_formula, na_action="ignore") for name, text in texts.items()}
+        safe = {
+            name: text.map({each: no_formula(each) for each in text.dropna().unique()})
+            for name, text in texts.items()
+        }
         yield piece.assign(**safe).to_csv(index=False, header=at == 0, lineterminator="\n")

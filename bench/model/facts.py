@@ -36,7 +36,7 @@ INWARD = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PciLink:
     """One device on the way to the root and the link above it (speeds in GT/s, widths in lanes).
 
@@ -52,7 +52,7 @@ class PciLink:
     acs: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PciPath:
     """Where a device hangs: ``hops`` from the device itself to the root port, ``root`` the host bridge."""
 
@@ -62,7 +62,7 @@ class PciPath:
     hops: tuple[PciLink, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Gid:
     """One entry of a port's GID table; ``kind``: "IB/RoCE v1" or "RoCE v2"; ``netdev``: the interface it is of."""
 
@@ -147,7 +147,7 @@ class Interface:
     statistics: Counts = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NvLink:
     """One NVLink of a GPU; ``peer`` is the PCI address behind it (an NVSwitch, or the other GPU)."""
 
@@ -310,7 +310,7 @@ class Environment:
     withheld: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Near:
     """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be determined."""
 

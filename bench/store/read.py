@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bench.model.activity import ActivityLine
 from bench.model.case_templates import unpacked
+from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
@@ -101,7 +102,7 @@ def load(path: Path) -> Run:
         measurements=_of(journal, Measurement),
         losses=tuple(losses),
         phases=_of(journal, PhaseMark),
-        counters=tuple(_rows(path, COUNTERS, CounterLine, job, notes)),
+        counters=tuple(_sharing(_rows(path, COUNTERS, CounterLine, job, notes))),
         verdicts=verdicts.verdicts,
         by=verdicts.profile,
         notes=(*_notes(notes, _of(journal, Torn)), *(note.text for note in _of(journal, Note)), *made_good),
@@ -231,6 +232,18 @@ def _whole(path: Path, name: str, kind: type[T]) -> T:
             return decode(kind, files.read_file(path, name))
     except NotJson as error:
         raise RunError(f"{path / name} is damaged: it {error}") from None
+
+
+def _sharing(lines: Iterable[CounterLine]) -> Iterator[CounterLine]:
+    """The lines; groups of counters that stand as in the line before are the same object, since most never move."""
+    before: tuple[Snapshot, ...] = ()
+    for line in lines:
+        for first, last in zip(before, line.snapshots, strict=False):
+            for subject, groups in cast(dict[str, dict[str, object]], last.readings).items():
+                earlier = first.readings.get(subject, {})
+                groups |= {group: own for group, own in earlier.items() if groups.get(group) == own}
+        before = line.snapshots
+        yield line
 
 
 def _journal(path: Path, job: validate.ExpectedRanks, notes: list[str]) -> Iterator[object]:
