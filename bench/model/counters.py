@@ -28,7 +28,7 @@ from .kernel_log import KERNEL
 from .typed_json import Reading, Time
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
-_TRAFFIC = frozenset((row.group, row.name) for row in TABLE if row.role is CounterRole.TRAFFIC)
+_TRAFFIC = frozenset(row.name for row in TABLE if row.role is CounterRole.TRAFFIC)
 _MAXIMA = frozenset(most for maxima in _FULL.values() for most in maxima)
 WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data
 
@@ -165,8 +165,10 @@ class Delta:
                 if values == later and _MAXIMA.isdisjoint(values.values()):
                     continue
                 for name in names:
+                    if name in _TRAFFIC:
+                        continue
                     moves = (value := values.get(name)) != later.get(name) or value in _MAXIMA
-                    if moves and (group, name) not in _TRAFFIC and (row := self.find(subject, group, name)):
+                    if moves and (row := self.find(subject, group, name)):
                         yield row
 
     def grown(self, role: CounterRole) -> tuple[Growth, ...]:

@@ -85,8 +85,7 @@ class Blocks(Sequence[tuple[float, ...]]):
     @property
     def slowest(self) -> list[float]:
         """[block] seconds of its slowest rank; none where a block has no ranks."""
-        ranks = [self._values[at :: self._width] for at in range(self._width)]
-        return [*map(max, *ranks)] if len(ranks) > 1 else [*self._values]
+        return [*map(max, self)] if self._width else []
 
     @property
     def total(self) -> float:

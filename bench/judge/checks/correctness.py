@@ -252,12 +252,9 @@ def _uneven(row: Row) -> str:
     if len(slow) >= max(2, len(blocks) / 4):
         count = f"{len(slow)} of {len(blocks)} blocks"
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
-    low, high = usual / APART, APART * usual + START
-    if not alone or (low <= min(alone) and max(alone) <= high):
-        return ""
-    middle = quantile(alone, 0.5)
-    far = not low <= middle <= high
-    return f"a call by itself takes {show_seconds(middle)}, and back to back {show_seconds(usual)}" * far
+    if alone and not usual / APART <= (middle := quantile(alone, 0.5)) <= APART * usual + START:
+        return f"a call by itself takes {show_seconds(middle)}, and back to back {show_seconds(usual)}"
+    return ""
 
 
 def _seconds(row: Row) -> float:
