@@ -245,3 +245,26 @@ def test_the_table_names_each_counter_once_with_reason_and_source():
     assert len({(row.group, row.name) for row in TABLE}) == len(TABLE)
     assert all(row.reason and row.source for row in TABLE)
     assert counter("counters", "link_downed") == next(row for row in TABLE if row.name == "link_downed")
+
+
+@settings(max_examples=80)
+@given(readings, readings)
+def test_what_changed_is_every_row_that_grew_or_may_have_but_for_traffic(before, after):
+    moved = delta(seen(**before), seen(1.0, **after))
+    work = CounterRole.TRAFFIC
+    assert moved.changed == tuple(row for row in moved.rows if row.growth != 0 and row.role is not work)
+
+
+def test_a_driver_s_own_counter_of_which_nobody_knows_the_role_is_among_what_changed():
+    assert [row.counter for row in delta(seen(odd=1), seen(1.0, odd=2)).changed] == ["odd"]
+
+
+@settings(max_examples=80)
+@given(readings, readings)
+def test_the_bytes_moved_are_those_of_the_rows(before, after):
+    moved = delta(seen(**before), seen(1.0, **after))
+    traffic = bytes_moved(moved, "mlx5_3/1")
+    for value, name in ((traffic.sent, "port_xmit_data"), (traffic.received, "port_rcv_data")):
+        row = moved.find("mlx5_3/1", "counters", name)
+        exact = row is not None and row.how is Certainty.EXACT
+        assert value == (4 * row.growth if exact else None)

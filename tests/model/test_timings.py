@@ -60,3 +60,11 @@ def test_a_measurement_is_the_same_after_the_journal():
     apart = replace(row, apart=RankSkew((1, 0), (1e-4, 0.0), (1, 0), (0, 2), (0.0, 2e-4), (0, 2)))
     assert typed_json.load(Measurement, json.loads(json.dumps(typed_json.to_json(apart)))) == apart
     assert json.loads(typed_json.encode(row))["pipelined"] == [[1e-3, 2e-3], [3e-3, 4e-3]]
+
+
+def test_the_slowest_of_a_block_is_that_of_its_ranks_and_the_total_of_all():
+    blocks = Blocks([[1.0, 3.0], [5.0, 4.0]])
+    assert (blocks.slowest, blocks.total) == ([3.0, 5.0], 13.0)
+    assert Blocks([[], []]).slowest == Blocks([]).slowest == []
+    assert Blocks.of(blocks) is blocks
+    assert Blocks.of(((1.0, 3.0), (5.0, 4.0))) == blocks

@@ -1,16 +1,21 @@
 """What the frames say of a run."""
 
 import math
+import random
 from dataclasses import replace
+from itertools import islice
 
 import pandas as pd
+import pytest
 
 import made_runs
 from bench.judge.evidence import Evidence
 from bench.model.measurement import Extra
+from bench.model.stats import summary
+from bench.store.rows import rows
 from reports.charts.rails import slowest_rail
 from reports.export import rows_csv
-from reports.frames import ROW_COLUMNS, curve_frame, frames, rows_frame
+from reports.frames import ROW_COLUMNS, _isolated, curve_frame, frames, rounded, rows_frame
 from reports.port_rates import node_rails
 
 
@@ -161,3 +166,18 @@ def test_a_table_of_nothing_has_its_columns():
         "".join(rows_csv(replace(of(made_runs.nothing_measured()), rows=table)))
         == ",".join(ROW_COLUMNS) + "\n"
     )
+
+
+def test_the_figures_of_many_samples_at_once_are_those_of_each_by_itself():
+    draw = random.Random(1)
+    sizes = (0, 1, 2, 7, 44, 44, 7)
+    samples = [[draw.gauss(1e-3, 1e-5) for _ in range(size)] for size in sizes] + [[0.1] * 44]
+    (made,) = islice(rows(made_runs.gloo().run), 1)
+    found = _isolated(
+        [replace(made, measurement=replace(made.measurement, isolated=each)) for each in samples]
+    )
+    for (n, figures), sample in zip(found, samples, strict=True):
+        one = summary(sample)
+        wanted = (one.p50, one.p95, one.p99, one.min, one.max, one.stdev)
+        assert n == one.n
+        assert [*map(rounded, figures)] == pytest.approx([*map(rounded, wanted)], rel=0, abs=0, nan_ok=True)

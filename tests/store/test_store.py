@@ -6,9 +6,12 @@ import pytest
 
 import runs
 from bench.judge.verdicts import judge, status
+from bench.model.counters import snapshot
+from bench.model.facts import Port
+from bench.model.lines import CounterLine
 from bench.model.typed_json import decode, encode
 from bench.model.verdict import Status
-from bench.store import JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load
+from bench.store import COUNTERS, JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load
 
 
 def test_a_run_folder_is_read_back_as_it_was_written(tmp_path):
@@ -133,3 +136,25 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
 def test_a_plan_is_read_back(tmp_path):
     plan = load(runs.folder(tmp_path / "r")).plan
     assert decode(Plan, encode(plan)) == plan
+
+
+def test_counters_that_stand_as_before_are_kept_once_and_those_that_moved_as_they_were_read(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    shots = [
+        snapshot(at, at, [Port("mlx5_1", 1, counters={"moves": at}, hw_counters={"stands": 7})], [], {})
+        for at in (1, 2)
+    ]
+    lines = [CounterLine("p", when, (shot,)) for when, shot in zip(("before", "after"), shots, strict=True)]
+    (path / COUNTERS).write_bytes(b"".join(encode(line) + b"\n" for line in lines))
+    first, last = (line.snapshots[0] for line in load(path).counters)
+    assert [first, last] == shots
+    assert first.readings["mlx5_1/1"]["hw_counters"] is last.readings["mlx5_1/1"]["hw_counters"]
+
+
+def test_a_line_whose_kind_does_not_stand_first_is_read(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    whole = load(path).measurements
+    lines = [json.loads(line) for line in (path / JOURNAL).read_text().splitlines()]
+    turned = (json.dumps({name: line[name] for name in reversed(line)}) for line in lines)
+    (path / JOURNAL).write_text("".join(f"{line}\n" for line in turned))
+    assert load(path).measurements == whole != ()
