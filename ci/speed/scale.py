@@ -14,6 +14,7 @@ from rows import Figure, at_most
 
 TIMES = 3  # of which the median stands
 HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL, HISTORY_GOAL = 0.1, 2.0, 10.0, 500.0, 2.0
+CLUSTER_GOAL = 1.0
 PLANNED_GOAL = 30.0  # minutes of an acceptance of 1250 nodes
 LINEAR = 2.0  # times a line through the smallest size: more is growth above linear
 CONTROL = ROOT / "ci" / "lab" / "control"
@@ -59,17 +60,21 @@ def _plans() -> list[Figure]:
 
 
 def _history(realtime: bool) -> list[Figure]:
-    """Listing 10 000 nights, a file each and a file a month."""
+    """Listing 10 000 nights, a file each and a file a month; one cluster of 100 in three years."""
     with tempfile.TemporaryDirectory() as folder:
         home = str(Path(folder) / "history")
         cost([sys.executable, str(ROOT / "ci/speed/nights.py"), home])
         single = medians(railgauge("history", "list", home), TIMES, realtime)
         put = cost(railgauge("history", "compact", home))
         seen = medians(railgauge("history", "list", home), 5, realtime)
+        years = str(Path(folder) / "years")
+        cost([sys.executable, str(ROOT / "ci/speed/nights.py"), years, "--compact"])
+        one = medians(railgauge("history", "list", years, "--cluster", "cluster7"), 5, realtime)
     return [
         Figure("scale", "history list, 10 000 nights, a file each", single.wall, "s"),
         Figure("scale", "history compact of them", put.wall, "s"),
         at_most("scale", "history list, 10 000 nights, a file a month", seen.wall, HISTORY_GOAL, unit="s"),
+        at_most("scale", "history list of a cluster, 100 of them, 3 years", one.wall, CLUSTER_GOAL, unit="s"),
     ]
 
 
