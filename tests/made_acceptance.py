@@ -236,7 +236,9 @@ def _windows(phase: Phase, made: Made) -> Iterator[Window]:
         for slot in range(1, round(phase.rules["budget"] / WINDOW) + 1):
             each = (seconds,) * len(group)
             wrong = (0,) * len(group)
-            yield Window(slot * WINDOW, each, seconds, seconds, 100, wrong, case.count, case.id, group)
+            yield Window(
+                slot * WINDOW, each, seconds, seconds, 100, wrong, case.count * len(group), case.id, group
+            )
 
 
 def no_tool(command: Sequence[str], limit: float) -> ToolExit:

@@ -11,7 +11,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import collective
-from bench.model.measurement import Case, Mismatch
+from bench.model.measurement import Case, Mismatch, Window
 from bench.model.stats import quantile
 from bench.model.timings import Blocks
 from bench.model.units import show_count, show_seconds, show_some
@@ -58,10 +58,10 @@ def correctness(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 def _of_windows(evidence: Evidence) -> Iterator[Finding]:
     """What the windows of a steady load say; ``soak.results`` judges those of a soak."""
     for phase in (phase for phase in evidence.run.plan.phases if phase.name in (STEADY, STEADY_AGAIN)):
-        cases = {case.id for case in phase.cases}
+        cases = {case.id: case for case in phase.cases}
         mine = [window for window in evidence.run.windows if window.case in cases]
         wrong = [window for window in mine if any(window.wrong)]
-        unseen = sum(None in window.wrong or not window.checked for window in mine)
+        unseen = sum(not window_compared(cases[window.case], window) for window in mine)
         if wrong:
             bad = [rank for rank, count in zip(wrong[0].ranks, wrong[0].wrong, strict=False) if count]
             where = _ranks(bad, evidence.run.node_of)
@@ -109,6 +109,10 @@ def all_compared(case: Case, wrong: Sequence[int | None], checked: int, calls: i
         count is not None for count, block in zip(wrong, blocks, strict=True) if block
     )
     return everyone and checked >= calls * case.count * sum(blocks)
+
+
+def window_compared(case: Case, window: Window) -> bool:
+    return len(window.wrong) == len(window.ranks) and all_compared(case, window.wrong, window.checked)
 
 
 @lru_cache(maxsize=1024)

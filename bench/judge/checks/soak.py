@@ -24,7 +24,7 @@ from bench.model.rails import rails_of
 from bench.model.stats import deviation
 from bench.model.units import show_both, show_count, show_seconds, show_share, show_size, show_some
 
-from .correctness import all_compared
+from .correctness import window_compared
 
 PHASE = "soak"
 LEAST = 12  # windows from which on a third of them is enough
@@ -208,7 +208,7 @@ def right(evidence: Evidence) -> Iterator[Finding]:
     """A call of every window was verified, and no element was wrong."""
     for case, ranks, windows in groups(evidence):
         bad = [each for each in windows if any(each.wrong)]
-        unverified = [each for each in windows if not _verified(case, each)]
+        unverified = [each for each in windows if not window_compared(case, each)]
         ok: bool | None = not bad
         text = f"{sum(each.checked for each in windows)} elements in {len(windows)} windows, 0 wrong"
         if bad:
@@ -217,10 +217,6 @@ def right(evidence: Evidence) -> Iterator[Finding]:
         elif unverified or not windows:
             text, ok = f"{len(unverified)} of {len(windows)} windows were not verified", None
         yield Finding(_name(case, ranks), ok, text, case=case.id)
-
-
-def _verified(case: Case, window: Window) -> bool:
-    return len(window.wrong) == len(window.ranks) and all_compared(case, window.wrong, window.checked)
 
 
 def _lines(evidence: Evidence) -> dict[int, HealthLine]:

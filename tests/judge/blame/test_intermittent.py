@@ -151,7 +151,17 @@ def windows(phase: Phase, where: Sequence[str], slow: Slow) -> list[Window]:
             seconds = tuple(case.size / ring.rates[node][slot] for node in ring.nodes)
             wrong = (0,) * len(group)
             rows.append(
-                Window(ended * WINDOW, seconds, max(seconds), max(seconds), 9, wrong, 8, case.id, group)
+                Window(
+                    ended * WINDOW,
+                    seconds,
+                    max(seconds),
+                    max(seconds),
+                    9,
+                    wrong,
+                    case.count * len(group),
+                    case.id,
+                    group,
+                )
             )
     return rows
 
