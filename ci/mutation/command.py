@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import random
 import re
 import shutil
@@ -72,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--rooms", nargs="+", default=[], metavar="ROOM", help=f"only these, or files: {', '.join(ROOMS)}"
     )
+    found.add_argument(
+        "--within",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="ask each mutant tests of so many seconds, of its own file first: the rate is then the least it can be",
+    )
     found.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
     found.add_argument(
         "--at-least", type=float, default=0.0, metavar="%", help="the random rate that each room must reach"
@@ -106,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     first = root / "ci/mutation/first.txt"
     asked = first.read_text().split("\n")[:-1] if first.exists() else []
-    outcomes, killers = _run(root, mutants, listed, given.jobs, asked if given.green else [])
+    outcomes, killers = _run(root, mutants, listed, given.jobs, asked if given.green else [], given.within)
     if given.remember:
         first.write_text("".join(f"{test}\n" for test in sorted({*killers})))
     print(*report(outcomes), sep="\n")
@@ -152,6 +160,7 @@ def _run(
     listed: Mapping[equivalents.Key, str],
     jobs: int,
     first: list[str],
+    within: float,
 ) -> tuple[list[Outcome], list[str]]:
     """What came of each, and the tests that killed them. Those that survive ``first`` are tried with all tests."""
     sys.path[:0] = [str(root), str(root / "tests")]
@@ -159,7 +168,7 @@ def _run(
     shutil.rmtree(kept / "first", ignore_errors=True)  # of other tests
     for only in [first, []] if first else [[]]:
         left = [mutant for mutant in mutants if mutant not in tried or survived(tried[mutant][0])]
-        found, by = _round(root, kept / "first" if only else kept, left, jobs, only)
+        found, by = _round(root, kept / "first" if only else kept, left, jobs, only, within)
         tried |= found
         killers += by
         if only:
@@ -174,7 +183,7 @@ def _run(
 
 
 def _round(
-    root: Path, kept: Path, mutants: Sequence[Mutant], jobs: int, only: Sequence[str]
+    root: Path, kept: Path, mutants: Sequence[Mutant], jobs: int, only: Sequence[str], within: float
 ) -> tuple[dict[Mutant, tuple[int, int]], list[str]]:
     """Of each its status and how many tests reach it, and the tests that killed."""
     if not mutants:
@@ -182,7 +191,7 @@ def _round(
     reach = gather(root, kept, jobs, {mutant.source.name for mutant in mutants}, only)
     files = [*(root / "bench").rglob("*.py"), *test_files(root)]
     texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
-    tests = {mutant: reaching(reach, texts, mutant) for mutant in mutants}
+    tests = {mutant: cheapest(reaching(reach, texts, mutant), mutant, within) for mutant in mutants}
     status = dict.fromkeys(mutants, trial.EMPTY)
     killers = kept / "killers"
     killers.write_text("")
@@ -254,6 +263,17 @@ def reaching(reach: Reach, texts: Mapping[str, str], mutant: Mutant) -> trial.Te
                 found |= reach.tests(file, lines)
     source = mutant.source
     return found or reach.tests(source.name, range(1, source.text.count("\n") + 2))
+
+
+def cheapest(tests: trial.Tests, mutant: Mutant, within: float) -> trial.Tests:
+    """Tests of ``within`` seconds together, or all for 0: those of the mutant's own file first, then the shortest."""
+    own, found, left = f"test_{mutant.source.path.stem}.py", dict[str, float](), within or math.inf
+    for test in sorted(tests, key=lambda test: (not test.partition("::")[0].endswith(own), tests[test])):
+        left -= tests[test]
+        if left < 0:
+            break
+        found[test] = tests[test]
+    return found
 
 
 def report(outcomes: Iterable[Outcome]) -> Iterator[str]:

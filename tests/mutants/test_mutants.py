@@ -322,5 +322,20 @@ def test_a_constant_that_only_a_default_names_is_held_by_all_tests_of_its_file(t
     assert command.reaching(Reach((tests,)), {"one.py": source.text}, mutant) == {"b": 0.2}
 
 
+def test_of_many_tests_those_of_its_own_file_are_asked_first_and_then_the_shortest(tmp_path):
+    (tmp_path / "checks.py").write_text("def late(value):\n    return value > 3\n")
+    mutant = next(iter(places.random(places.read(tmp_path, tmp_path / "checks.py"))))
+    tests = {
+        "tests/test_a.py::test_short": 1,
+        "tests/test_a.py::test_long": 4,
+        "tests/test_checks.py::test_it": 3,
+    }
+    assert [*command.cheapest(tests, mutant, 4)] == [
+        "tests/test_checks.py::test_it",
+        "tests/test_a.py::test_short",
+    ]
+    assert command.cheapest(tests, mutant, 0) == tests
+
+
 def test_the_list_that_is_kept_is_read():
     assert all(reason for reason in equivalents.read(ROOT / "ci/mutation/equivalents.txt").values())
