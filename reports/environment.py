@@ -18,7 +18,7 @@ from bench.judge.evidence import Evidence, derived
 from bench.model.facts import Node
 from bench.model.units import show_count, show_rate, show_size, show_some
 
-from .port_rates import MOST_NODES
+from .many_nodes import MOST_NODES
 from .tables import ReportTable, code
 
 # identifiers and momentary readings: they differ between healthy nodes

@@ -31,7 +31,7 @@ from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
 from bench.plan.names import FIRST, SCREEN
 from bench.store.rows import Row
 
-from .port_rates import accused_nodes, leaves_of, rings_frame
+from .many_nodes import accused_nodes, leaves_of, rings_frame
 from .soaking import events_frame, memory_frame, soak_frame
 from .watching import inspected_frame, waiting_frame, watch_frame
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +73,9 @@ class Measuring(click.Command):
             return typed.perform(typed)
         from .torch_ahead import torch_ahead
 
-        with torch_ahead(typed) as begun:
-            return begun.perform(begun)
+        # resume does not use the server of a rank before it has read the run folder
+        with torch_ahead(for_this_rank=typed.command != "resume") as fork_server:
+            return typed.perform(replace(typed, fork_server=fork_server))
 
 
 def understood(name: str, words: Sequence[str]) -> Invocation:
