@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from statistics import median
 
 from bench.judge.evidence import Evidence
@@ -22,7 +22,7 @@ FAULTS = ("hw_slowdown", "hw_thermal", "hw_power_brake", "sw_thermal", "reliabil
 HOTTEST = 95.0
 
 HELD = 0.1  # of its memory: more than the driver keeps for itself
-Look = Callable[[Gpu], tuple[bool | None, str]]
+Answer = tuple[bool | None, str]  # whether a GPU is well, None where that is not known, and what it shows
 
 
 def no_gpus(evidence: Evidence) -> str:
@@ -42,15 +42,20 @@ def unordered(evidence: Evidence) -> str:
     return "; give --gpus N for the number that was ordered" if len(evidence.gpu_counts) > 1 else ""
 
 
-def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
-    """One finding a GPU."""
-    for node in evidence.nodes:
-        if not node.gpus:
-            yield Finding(node.name, None, "no GPU was found", step="see gpus.count")
-        for gpu in node.gpus:
-            ok, text = look(gpu)
-            note = f"{text}; {'; '.join(gpu.notes)}" if ok is None and gpu.notes else ""
-            yield Finding(f"{node.name} GPU {gpu.index}", ok, text, note=note)
+def _each_gpu(look: Callable[[Gpu, Evidence], Answer]) -> Callable[[Evidence], Iterator[Finding]]:
+    """One finding for every GPU, as ``look`` answers."""
+
+    @wraps(look)
+    def find(evidence: Evidence) -> Iterator[Finding]:
+        for node in evidence.nodes:
+            if not node.gpus:
+                yield Finding(node.name, None, "no GPU was found", step="see gpus.count")
+            for gpu in node.gpus:
+                ok, text = look(gpu, evidence)
+                note = f"{text}; {'; '.join(gpu.notes)}" if ok is None and gpu.notes else ""
+                yield Finding(f"{node.name} GPU {gpu.index}", ok, text, note=note)
+
+    return find
 
 
 _of_gpus = partial(check, unit="GPUs", unless=(no_gpus,), facts_only=True)
@@ -98,16 +103,12 @@ def count(evidence: Evidence) -> Iterator[Finding]:
     every=lambda evidence: f"every GPU is {evidence.profile.gpu_name}",
     unless=(lambda evidence: "" if evidence.profile.gpu_name else "the profile names no model", no_gpus),
 )
-def name(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def name(gpu: Gpu, evidence: Evidence) -> Answer:
     """Every GPU is of the model that the profile names."""
-
-    def look(gpu: Gpu) -> tuple[bool | None, str]:
-        known = gpu.name is not None
-        return evidence.profile.gpu_name in (
-            gpu.name or ""
-        ) if known else None, f"is {gpu.name or 'not known'}"
-
-    return _each(evidence, look)
+    if gpu.name is None:
+        return None, "is not known"
+    return evidence.profile.gpu_name in gpu.name, f"is {gpu.name}"
 
 
 @_of_gpus(
@@ -116,12 +117,9 @@ def name(evidence: Evidence) -> Iterator[Finding]:
     source=MEMORY,
     on_fail="switch it on (nvidia-smi -e 1), reset the GPU, and test it: dcgmi diag -r 3",
 )
-def ecc(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def ecc(gpu: Gpu, _: Evidence) -> Answer:
     """ECC is on, and no GPU has had an error that it could not correct since its driver was loaded."""
-    return _each(evidence, _ecc)
-
-
-def _ecc(gpu: Gpu) -> tuple[bool | None, str]:
     enabled, wrong = gpu.ecc.enabled, gpu.ecc.volatile_uncorrected
     if enabled is False:
         return False, "ECC is off"
@@ -138,12 +136,9 @@ def _ecc(gpu: Gpu) -> tuple[bool | None, str]:
     source=MEMORY,
     on_fail="pending: reset the GPU; failed: have the board replaced",
 )
-def remap(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def remap(gpu: Gpu, _: Evidence) -> Answer:
     """No row of a GPU's memory waits to be remapped, and none could not be."""
-    return _each(evidence, _remap)
-
-
-def _remap(gpu: Gpu) -> tuple[bool | None, str]:
     pending, failed = gpu.ecc.remap_pending, gpu.ecc.remap_failed
     if failed:
         return False, "row remapping failed"
@@ -160,9 +155,10 @@ def _remap(gpu: Gpu) -> tuple[bool | None, str]:
     source="NVIDIA, MIG user guide",
     on_fail="switch it off: nvidia-smi -mig 0",
 )
-def mig(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def mig(gpu: Gpu, _: Evidence) -> Answer:
     """No GPU is cut into MIG instances, which have no NVLink and only a part of it."""
-    return _each(evidence, lambda gpu: (None if gpu.mig is None else not gpu.mig, f"MIG is {_on(gpu.mig)}"))
+    return None if gpu.mig is None else not gpu.mig, f"MIG is {_on(gpu.mig)}"
 
 
 @_of_gpus(
@@ -171,9 +167,10 @@ def mig(evidence: Evidence) -> Iterator[Finding]:
     source="NVIDIA, driver persistence",
     on_fail="switch it on: systemctl start nvidia-persistenced, or nvidia-smi -pm 1",
 )
-def persistence(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def persistence(gpu: Gpu, _: Evidence) -> Answer:
     """Persistence mode is on: else each phase starts the GPUs anew and their error counts are lost."""
-    return _each(evidence, lambda gpu: (gpu.persistence, f"persistence mode is {_on(gpu.persistence)}"))
+    return gpu.persistence, f"persistence mode is {_on(gpu.persistence)}"
 
 
 @_of_gpus(
@@ -182,12 +179,9 @@ def persistence(evidence: Evidence) -> Iterator[Finding]:
     source="NVIDIA, NVML: clocks event reasons",
     on_fail="look at its cooling and power: nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
 )
-def clocks(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def clocks(gpu: Gpu, _: Evidence) -> Answer:
     """No GPU is slowed by heat, power brake or a fault of its board."""
-    return _each(evidence, _clocks)
-
-
-def _clocks(gpu: Gpu) -> tuple[bool | None, str]:
     if gpu.limits is None:
         return None, "the reasons of its clocks are not known"
     bad = [limit for limit in gpu.limits if limit in FAULTS]
@@ -202,17 +196,12 @@ def _clocks(gpu: Gpu) -> tuple[bool | None, str]:
     source="NVIDIA, nvidia-smi: compute mode",
     on_fail="nvidia-smi -c 0",
 )
-def compute_mode(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def compute_mode(gpu: Gpu, _: Evidence) -> Answer:
     """Every GPU accepts a process."""
-
-    def look(gpu: Gpu) -> tuple[bool | None, str]:
-        accepts = gpu.compute_mode in ("default", "exclusive process")
-        return (
-            None if gpu.compute_mode is None else accepts,
-            f"compute mode is {gpu.compute_mode or 'not known'}",
-        )
-
-    return _each(evidence, look)
+    if gpu.compute_mode is None:
+        return None, "compute mode is not known"
+    return gpu.compute_mode in ("default", "exclusive process"), f"compute mode is {gpu.compute_mode}"
 
 
 @_of_gpus(
@@ -222,23 +211,19 @@ def compute_mode(evidence: Evidence) -> Iterator[Finding]:
     on_fail="end the other job, or take this node out: nvidia-smi",
     beside=False,
 )
-def idle(evidence: Evidence) -> Iterator[Finding]:
+@_each_gpu
+def idle(gpu: Gpu, _: Evidence) -> Answer:
     """No other process computes on the GPUs when the run begins."""
-
-    def look(gpu: Gpu) -> tuple[bool | None, str]:
-        if gpu.processes is None:
-            return None, "the processes on it are not known"
-        used = (gpu.memory_total or 0) - (
-            gpu.memory_free if gpu.memory_free is not None else gpu.memory_total or 0
+    if gpu.processes is None:
+        return None, "the processes on it are not known"
+    total = gpu.memory_total or 0
+    used = 0 if gpu.memory_free is None else total - gpu.memory_free
+    if gpu.processes == 0 and used > HELD * total:
+        return (
+            None,
+            f"no process shows, and {show_size(used)} of its memory are in use: by another container?",
         )
-        if gpu.processes == 0 and used > HELD * (gpu.memory_total or 0):
-            return (
-                None,
-                f"no process shows, and {show_size(used)} of its memory are in use: by another container?",
-            )
-        return gpu.processes == 0, f"{gpu.processes} processes compute on it"
-
-    return _each(evidence, look)
+    return gpu.processes == 0, f"{gpu.processes} processes compute on it"
 
 
 ALIKE = 0.95  # of the median GPU
@@ -264,7 +249,8 @@ def alike(evidence: Evidence) -> Iterator[Finding]:
         for _, _, _, read in SAME
     ]
 
-    def look(gpu: Gpu) -> tuple[bool | None, str]:
+    @_each_gpu
+    def find(gpu: Gpu, _: Evidence) -> Answer:
         less = [
             f"{name} {value / unit:.0f} {sign}; median of all GPUs {most / unit:.0f}"
             for (name, sign, unit, read), most in zip(SAME, usual, strict=True)
@@ -272,7 +258,7 @@ def alike(evidence: Evidence) -> Iterator[Finding]:
         ]
         return not less, "; ".join(less) or "like the others"
 
-    return _each(evidence, look)
+    return find(evidence)
 
 
 def _no_nvlink(evidence: Evidence) -> str:
@@ -296,7 +282,7 @@ def nvlink(evidence: Evidence) -> Iterator[Finding]:
     names = {each.name for each in odd}
     short = {name: len(gpu.nvlinks) for name, gpu in gpus if gpu.nvlinks and len(gpu.nvlinks) < wanted}
     names |= {*short}
-    yield from (each for each in _each(evidence, _nvlinks) if not each.ok or each.subject not in names)
+    yield from (each for each in _nvlinks(evidence) if not each.ok or each.subject not in names)
     for name, count in short.items():
         text = f"has {count} NVLinks, not {wanted}"
         yield Finding(name, False, text, wanted=f"{wanted} NVLinks", source=evidence.profile.name)
@@ -307,7 +293,8 @@ def nvlink(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(each.name, False, f"{each.value} NVLinks, not {usual}")
 
 
-def _nvlinks(gpu: Gpu) -> tuple[bool | None, str]:
+@_each_gpu
+def _nvlinks(gpu: Gpu, _: Evidence) -> Answer:
     if gpu.nvlinks is None:
         return None, "NVLink is not known"
     down = [str(link.link) for link in gpu.nvlinks if not link.active]
@@ -337,7 +324,7 @@ def fabric(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(f"{node.name} GPU {gpu.index}", *_in_fabric(gpu, usual))
 
 
-def _in_fabric(gpu: Gpu, usual: str) -> tuple[bool | None, str]:
+def _in_fabric(gpu: Gpu, usual: str) -> Answer:
     found = gpu.fabric
     if found is None:
         return None, "its NVLink fabric is not known, and that of others is"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from statistics import median_low
 
 from bench.judge.evidence import Evidence
@@ -71,13 +72,20 @@ def gpudirect(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(node.name, is_open, text, note=text)
 
 
-def _on_bare_metal(evidence: Evidence, judge: Callable[[Node], Finding]) -> Iterator[Finding | NotApplicable]:
+def _on_bare_metal(
+    judge: Callable[[Node, Rails], Finding],
+) -> Callable[[Evidence], Iterator[Finding | NotApplicable]]:
     """Findings of the nodes that are bare metal; in a virtual machine these things are the hypervisor's."""
-    virtual = [node.name for node in evidence.nodes if node.host.virtual]
-    if virtual:
-        text = f"on virtual machines the hypervisor decides ({show_count(len(virtual), 'node')})"
-        yield NotApplicable(text, evidence=tuple(virtual[:16]))
-    yield from (judge(node) for node in evidence.nodes if not node.host.virtual)
+
+    @wraps(judge)
+    def find(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+        virtual = [node.name for node in evidence.nodes if node.host.virtual]
+        if virtual:
+            text = f"on virtual machines the hypervisor decides ({show_count(len(virtual), 'node')})"
+            yield NotApplicable(text, evidence=tuple(virtual[:16]))
+        yield from (judge(node, evidence.rails) for node in evidence.nodes if not node.host.virtual)
+
+    return find
 
 
 @check(
@@ -90,12 +98,9 @@ def _on_bare_metal(evidence: Evidence, judge: Callable[[Node], Finding]) -> Iter
     unless=(no_gpu_rdma,),
     facts_only=True,
 )
-def acs(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+@_on_bare_metal
+def acs(node: Node, rails: Rails) -> Finding:
     """On bare metal no bridge between a GPU and its rail redirects traffic to the root (ACS)."""
-    return _on_bare_metal(evidence, lambda node: _acs(node, evidence.rails))
-
-
-def _acs(node: Node, rails: Rails) -> Finding:
     bridges = dict(_bridges(node, rails))
     redirecting = {
         at: f"{at} ({' '.join(hop.acs)})"
@@ -134,12 +139,9 @@ def _bridges(node: Node, rails: Rails) -> Iterator[tuple[str, PciLink]]:
     unless=(no_gpu_rdma,),
     facts_only=True,
 )
-def iommu(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+@_on_bare_metal
+def iommu(node: Node, _: Rails) -> Finding:
     """On bare metal the IOMMU is off or passes through."""
-    return _on_bare_metal(evidence, _iommu)
-
-
-def _iommu(node: Node) -> Finding:
     groups, options = node.host.iommu_groups, node.host.iommu_options
     if groups is None:
         return Finding(node.name, None, "its IOMMU groups are not known")

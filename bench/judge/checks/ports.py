@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, wraps
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
@@ -33,7 +33,7 @@ _WIDTH = re.compile(r"\(([0-9]{1,2})X\b")
 
 _of_rails = partial(check, unit="rails", unless=(no_rails,), facts_only=True)
 
-Look = Callable[[Device], tuple[bool | None, str]]
+Answer = tuple[bool | None, str]  # whether a rail is well, None where that is not known, and what it shows
 
 
 def only_interfaces(evidence: Evidence) -> str:
@@ -111,14 +111,19 @@ def candidates(node: Node, rails: Rails) -> tuple[Device, ...]:
     return tuple(role for role in roles(node, rails) if role.use in uses)
 
 
-def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
-    """One finding for each rail, and one for a node without rails, which needs another next step."""
-    for node in evidence.nodes:
-        devices = candidates(node, evidence.rails)
-        if not devices:
-            yield Finding(node.name, None, NO_RAIL[0], step=NO_RAIL[1])
-        for device in devices:
-            yield Finding(f"{node.name} {device.name}", *look(device))
+def _each_rail(look: Callable[[Device, Evidence], Answer]) -> Callable[[Evidence], Iterator[Finding]]:
+    """One finding for each rail, as ``look`` answers, and one for a node without rails: it needs another next step."""
+
+    @wraps(look)
+    def find(evidence: Evidence) -> Iterator[Finding]:
+        for node in evidence.nodes:
+            devices = candidates(node, evidence.rails)
+            if not devices:
+                yield Finding(node.name, None, NO_RAIL[0], step=NO_RAIL[1])
+            for device in devices:
+                yield Finding(f"{node.name} {device.name}", *look(device, evidence))
+
+    return find
 
 
 def _port(device: Device) -> Port:
@@ -132,12 +137,9 @@ def _port(device: Device) -> Port:
     source="NCCL leaves out a port that is not ACTIVE, without a word",
     on_fail=CABLE,
 )
-def state(evidence: Evidence) -> Iterator[Finding]:
+@_each_rail
+def state(device: Device, _: Evidence) -> Answer:
     """Every rail is up: ACTIVE for a port, up with a carrier for an interface."""
-    return _each(evidence, _state)
-
-
-def _state(device: Device) -> tuple[bool | None, str]:
     if device.port is not None:
         return device.port.active, f"state is {device.port.state or 'not known'}"
     assert device.interface is not None
@@ -153,12 +155,9 @@ def _state(device: Device) -> tuple[bool | None, str]:
     source="Linux, sysfs-class-infiniband: phys_state",
     on_fail=CABLE,
 )
-def physical(evidence: Evidence) -> Iterator[Finding]:
+@_each_rail
+def physical(device: Device, _: Evidence) -> Answer:
     """Every rail port's physical link is up, neither polling nor disabled."""
-    return _each(evidence, _physical)
-
-
-def _physical(device: Device) -> tuple[bool | None, str]:
     state = _port(device).phys_state
     return None if state is None else state == "LinkUp", f"physical state is {state or 'not known'}"
 
@@ -177,7 +176,7 @@ def _physical(device: Device) -> tuple[bool | None, str]:
 def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Every rail runs at the rate that its cable and HCA are sold for."""
     if by_port(evidence.rails):
-        yield from _each(evidence, partial(_rate, evidence.rails))
+        yield from _rate(evidence)
         return
     # virtual interfaces show no speed, and no cable has one for them: those are judged by their measured rate
     faces = [(node, device) for node in evidence.nodes for device in candidates(node, evidence.rails)]
@@ -196,11 +195,14 @@ def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable(text, evidence=tuple(silent[:16]))
 
 
-def _rate(rails: Rails, device: Device) -> tuple[bool | None, str]:
+@_each_rail
+def _rate(device: Device, evidence: Evidence) -> Answer:
     rate, text = _port(device).rate, _port(device).rate_text
     if rate is None:
         return None, f"the rate is not known{f': {text!r}' if text else ''}"
-    return _reached(rails, rate), f"link runs at {show_rate(rate, 'Gb/s')}" + (f" ({text})" if text else "")
+    return _reached(evidence.rails, rate), f"link runs at {show_rate(rate, 'Gb/s')}" + (
+        f" ({text})" if text else ""
+    )
 
 
 def _reached(rails: Rails, rate: float) -> bool:
@@ -217,7 +219,7 @@ def _reached(rails: Rails, rate: float) -> bool:
 )
 def width(evidence: Evidence) -> Iterator[Finding]:
     """Every rail port has as many lanes as most rail ports have."""
-    found = list(_each(evidence, _width))
+    found = list(_width(evidence))
     odd = {each.name: each for each in odd_ones({f.subject: f.measured for f in found if f.ok})}
     for each in found:
         differs = odd.get(each.subject)
@@ -229,7 +231,8 @@ def width(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(each.subject, False, f"{each.measured}, not {usual}")
 
 
-def _width(device: Device) -> tuple[bool | None, str]:
+@_each_rail
+def _width(device: Device, _: Evidence) -> Answer:
     lanes = _WIDTH.search(_port(device).rate_text or "")
     return (None, "the width is not known") if lanes is None else (True, f"{lanes[1]}X")
 
@@ -245,14 +248,11 @@ def _layer(evidence: Evidence) -> str:
     on_fail="set the port's protocol (mlxconfig LINK_TYPE_P1), or name the right devices in the profile",
     every=lambda evidence: f"every rail port is {_layer(evidence)}",
 )
-def link_layer(evidence: Evidence) -> Iterator[Finding]:
+@_each_rail
+def link_layer(device: Device, evidence: Evidence) -> Answer:
     """Every rail port is InfiniBand, or Ethernet where the profile's rails are RoCE."""
-
-    def look(device: Device) -> tuple[bool | None, str]:
-        layer = _port(device).link_layer
-        return None if layer is None else layer == _layer(evidence), f"link layer is {layer or 'not known'}"
-
-    return _each(evidence, look)
+    layer = _port(device).link_layer
+    return None if layer is None else layer == _layer(evidence), f"link layer is {layer or 'not known'}"
 
 
 @check(
@@ -271,7 +271,7 @@ def link_layer(evidence: Evidence) -> Iterator[Finding]:
 )
 def subnet(evidence: Evidence) -> Iterator[Finding]:
     """Every InfiniBand rail has a LID and knows its subnet manager, and every node is in the subnets of the others."""
-    yield from _each(evidence, _subnet)
+    yield from _subnet(evidence)
     most = max((len(rails_of(node, evidence.rails)) for node in evidence.nodes), default=0)
     whole = [node for node in evidence.nodes if len(rails_of(node, evidence.rails)) == most]
     nodes = {node.name: _subnets(node, evidence.rails) for node in whole}
@@ -289,7 +289,8 @@ def _subnets(node: Node, rails: Rails) -> str:
     return ", ".join(sorted(found))
 
 
-def _subnet(device: Device) -> tuple[bool | None, str]:
+@_each_rail
+def _subnet(device: Device, _: Evidence) -> Answer:
     lid, manager = _port(device).lid, _port(device).sm_lid
     shown = ["not known" if value is None else str(value) for value in (lid, manager)]
     ok = False if 0 in (lid, manager) else None if None in (lid, manager) else True
@@ -304,12 +305,9 @@ def _subnet(device: Device) -> tuple[bool | None, str]:
     on_inconclusive="reset one that is full (perfquery -R); where none can be read, see "
     "/sys/class/infiniband/*/ports/*/counters",
 )
-def counters(evidence: Evidence) -> Iterator[Finding]:
+@_each_rail
+def counters(device: Device, _: Evidence) -> Answer:
     """No error counter of a rail stands at its maximum, where it would hide what comes."""
-    return _each(evidence, _room)
-
-
-def _room(device: Device) -> tuple[bool | None, str]:
     port = device.port
     if port is None:
         return True, "counters of an interface do not fill up"
