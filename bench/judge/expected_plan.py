@@ -21,6 +21,7 @@ from bench.plan.screening import MOST_IN_PAIRS
 from bench.store import Manifest, Phase, Run
 
 from .gpu_of_rank import foreseen
+from .leaves import nodes_of_leaves
 from .rails_of_rank import pins
 
 PLANNED = ("accept", "nightly")  # commands whose plan follows from the profile
@@ -57,6 +58,7 @@ def _phases(run: Run) -> list[Phase]:
     rails = pins(profile, manifest.ranks, run.nodes, gpus)
     accept = accept_options(manifest)
     job = Job(profile, manifest.ranks, manifest.backend, accept, tuple(rails), tuple(rails.values()))
+    job = replace(job, by_leaf=nodes_of_leaves(run, profile))
     case_seconds = manifest.settings.budget or profile.sweep.budget
     if manifest.settings.night is not None:
         return short(job, manifest.settings.night, case_seconds)[0]

@@ -224,7 +224,7 @@ def tracing(job: Job, left: float, case_seconds: float) -> str:
     """How many of the steps that trace a slow ring of nodes fit into ``left`` seconds."""
     names = node_names(job)
     one = seconds(step_phase(job, 2, (names[:2],)), case_seconds, job) + COUNTERS
-    wanted = most_steps(names) - 1
+    wanted = most_steps(names, job.by_leaf) - 1
     return f"{min(int(left / one), wanted)} of the {wanted} steps that trace a slow ring fit"
 
 
@@ -234,8 +234,8 @@ def coverage_of(job: Job) -> Coverage | None:
     if n < 2:
         return None
     if job.screened:
-        names = node_names(job)
-        met = len(links((*groups(names), *across(names))))
+        nodes = node_names(job), job.by_leaf
+        met = len(links((*groups(*nodes), *across(*nodes))))
     else:
         met = comb(n, 2)
     return Coverage(n * rails, n * rails, met * rails, comb(n, 2) * rails)

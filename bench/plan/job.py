@@ -10,7 +10,7 @@ from typing import Any
 from bench.model.groups import GroupRule, Groups, Kind, grid, spans_of
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
-from bench.plan.screening import MOST_IN_PAIRS
+from bench.plan.screening import MOST_IN_PAIRS, Ring
 
 from .names import CROSS, FIRST, PINNED
 
@@ -61,6 +61,7 @@ class Job:
     devices  the rails that can be measured alone, by their names in the facts; empty where the facts hold none
     near     for each of them the local rank whose GPU is next to it; empty: the local ranks in turn
     verbs    seconds reserved for perftest beside the phases; 0 where it has nothing to measure
+    by_leaf  the nodes of each leaf switch, where the fabric's tools said so; see ``nodes_by_leaf``
     """
 
     profile: Profile
@@ -70,6 +71,7 @@ class Job:
     devices: tuple[str, ...] = ()
     near: tuple[int, ...] = ()
     verbs: float = 0.0
+    by_leaf: tuple[Ring, ...] = ()
 
     @cached_property
     def nodes(self) -> tuple[tuple[int, ...], ...]:

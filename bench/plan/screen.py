@@ -24,8 +24,8 @@ def screening(job: Job) -> Phase | Left:
         return SCREEN, "all pairs are measured instead"
     if reason := why_uneven(job):
         return SCREEN, reason
-    names = node_names(job)
-    phase, others = step_phase(job, 1, groups(names)), across(names)
+    nodes = node_names(job), job.by_leaf
+    phase, others = step_phase(job, 1, groups(*nodes)), across(*nodes)
     if not others:
         return phase
     title = f"{phase.title}, then {len(others)} across them"

@@ -48,7 +48,7 @@ from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, me
 from .finish import finish, judge_and_save
 from .live_run import LiveRun
 from .options import CannotRun, Options, Watcher
-from .planning import dry_run, make_plan, plan_again, put_logs_away, sweep
+from .planning import dry_run, make_plan, plan_again, plan_by_fabric, put_logs_away, sweep
 from .refusal import refusal
 from .rejoin import as_they_are_now, command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
@@ -188,11 +188,9 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         live = LiveRun(chief, options, watcher, plan, nodes)
         if _ask_or_watch(live):
             return True
-        asked = options.profile.rails.kind == "infiniband"
-        if asked and options.accept.budget and not options.nightly and not options.resumed:
-            room = memory(ranks, nodes, backend, gpus)
+        if options.profile.rails.kind == "infiniband" and not options.resumed:
             with suppress(PlanError):  # the first plan stands; for what no time is left, that is said
-                plan = make_plan(options, ranks, backend, room, nodes, gpus)
+                plan = plan_by_fabric(options, load(options.out), memory(ranks, nodes, backend, gpus))
                 live.plan = plan
                 chief.recorder.plan(plan)
         run = options.resumed and load(options.out)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bench.judge.expected_plan import expected_phases, without_ranks
 from bench.judge.gpu_of_rank import foreseen
+from bench.judge.leaves import nodes_of_leaves
 from bench.judge.rails_of_rank import pins
 from bench.measure.perftest.schedule import seconds as verbs_seconds
 from bench.measure.perftest.schedule import why_left
@@ -18,6 +19,7 @@ from bench.plan.budget import planned
 from bench.plan.estimate import Estimate, estimate_of
 from bench.plan.names import WATCH
 from bench.plan.nightly import short
+from bench.plan.screening import MOST_IN_PAIRS, Ring
 from bench.store import LOGS, Phase, Plan, Run
 from bench.store.case_progress import case_progress
 
@@ -32,18 +34,32 @@ def make_plan(
     room: Memory,
     nodes: Sequence[Node] = (),
     gpus: Mapping[int, int | None] | None = None,
+    by_leaf: tuple[Ring, ...] = (),
 ) -> Plan:
-    """The phases that were asked for, without the cases that do not fit."""
+    """The phases that were asked for, without the cases that do not fit. ``by_leaf``: of ``Job``."""
     if not options.measures:
         return Plan((Phase(WATCH, "beside a running job", ()),) if options.watch else ())
     if options.sweeps:
         return fit([sweep(options, ranks, backend)], backend, room)
-    job = _job(options, ranks, backend, nodes, gpus)
+    job = replace(_job(options, ranks, backend, nodes, gpus), by_leaf=by_leaf)
     if options.nightly:
         phases, left_out = short(job, options.nightly.budget, options.rules.budget)
     else:
         _, phases, left_out = planned(job, options.rules.budget, time.monotonic() - options.start_time)
     return replace(fit(phases, backend, room), skipped=tuple(left_out))
+
+
+def plan_by_fabric(options: Options, run: Run, room: Memory) -> Plan:
+    """The plan once the fabric's tools were asked: within the time that this left, the rings of many nodes by leaf.
+
+    Raises PlanError where no time is left for anything.
+    """
+    manifest = run.manifest
+    by_leaf = nodes_of_leaves(run, options.profile) if len(manifest.nodes) > MOST_IN_PAIRS else ()
+    if not by_leaf and (options.nightly or not options.accept.budget):
+        return run.plan
+    gpus = foreseen(manifest.ranks, run.nodes, manifest.environment)
+    return make_plan(options, manifest.ranks, manifest.backend, room, run.nodes, gpus, by_leaf)
 
 
 def _job(

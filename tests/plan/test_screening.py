@@ -20,6 +20,7 @@ from bench.plan.screening import (
     across,
     groups,
     most_steps,
+    nodes_by_leaf,
     step,
 )
 from bench.plan.screening.rows import links, rated, ring_text
@@ -258,6 +259,47 @@ def test_rings_hold_every_node_once_and_none_is_alone(n: int) -> None:
         node for ring in rings for node in ring if crossing
     )
     assert all(len(ring) >= 2 for ring in crossing)
+
+
+@settings(max_examples=60)
+@given(st.integers(MOST_IN_PAIRS + 1, 200), st.data())
+def test_the_ring_of_a_known_leaf_has_no_node_of_another(n: int, data: st.DataObject) -> None:
+    nodes = [str(i) for i in range(n)]
+    count = data.draw(st.integers(1, 9))
+    of = {node: data.draw(st.integers(0, count)) for node in nodes}  # 0: nobody knows
+    by_leaf = [tuple(node for node in nodes if of[node] == leaf) for leaf in range(1, count + 1)]
+    rings = groups(nodes, by_leaf)
+    assert sorted(node for ring in rings for node in ring) == sorted(nodes)
+    assert all(2 <= len(ring) <= LEAF_NODES + 1 + count for ring in rings)
+    if all(len(leaf) > 1 for leaf in by_leaf) and 0 not in of.values():
+        alone = sum(len(leaf) % LEAF_NODES == 1 for leaf in by_leaf)
+        assert sum(len({of[node] for node in ring}) > 1 for ring in rings) <= alone
+    crossing = across(nodes, by_leaf)
+    assert sorted(node for ring in crossing for node in ring) == sorted(nodes)
+
+
+def test_rings_follow_the_leaves_and_not_the_order_of_the_nodes() -> None:
+    nodes = tuple(f"n{i:03d}" for i in range(96))
+    of = {node: at % 4 for at, node in enumerate(nodes)}  # as a scheduler deals them out
+    leaves = {(node, rail): f"{rail}-{of[node]}" for node in nodes for rail in RAILS}
+    leaves["n005", "r2"] = "r2-3"  # a cable on another leaf takes no node along
+    by_leaf = nodes_by_leaf(nodes, leaves)
+    assert [{of[node] for node in leaf} for leaf in by_leaf] == [{0}, {1}, {2}, {3}]
+    assert groups(nodes, by_leaf) == by_leaf
+    assert across(nodes, by_leaf)[0] == nodes[:4]
+
+    def slow(a: str, b: str, rail: str) -> float:
+        return 0.2 if rail == "r2" and (of[a] == 2) != (of[b] == 2) else 0.0
+
+    last, _, _ = screen(ScreeningTask(nodes, RAILS, 100.0, leaves=leaves, by_leaf=by_leaf), slow, noise=0.004)
+    assert [(each.kind, each.name, each.rail) for each in last.findings] == [("leaf", "r2-2", "r2")]
+
+
+def test_no_leaves_are_made_up() -> None:
+    nodes = ["a", "b", "c"]
+    assert nodes_by_leaf(nodes, {}) == ()
+    assert nodes_by_leaf(nodes, {("a", "r1"): "x", ("b", "r1"): "y", ("z", "r1"): "x"}) == ()
+    assert nodes_by_leaf(nodes, {("a", "r1"): "x", ("b", "r1"): "x"}) == (("a", "b"),)
 
 
 rates = st.one_of(st.floats(), st.sampled_from([0.0, 50.0, 99.0, 100.0, 101.0]))

@@ -12,17 +12,14 @@ from statistics import median
 
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence, derived
-from bench.judge.fabric.links import wanted_of
+from bench.judge.leaves import leaves, subnet_of
 from bench.model.counters import NET, PMA, Certainty, Growth
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Rails
-from bench.model.rails import DeviceUse, Role, joined, members, missing, roles
+from bench.model.rails import DeviceUse, Role, members, missing, roles
 from bench.model.units import show_rate
 from bench.plan.names import INSIDE
-from bench.probe.fabric.ask_all import from_json, seen
-from bench.probe.fabric.subnet import Subnet, attachments
-from bench.store import FABRIC, LOGS, Run
 from bench.store.rows import Row
 
 from . import Background, Inside, Symptom
@@ -52,34 +49,6 @@ def background(evidence: Evidence) -> Background:
         symptoms=tuple(symptoms(nodes, evidence.rails, names, evidence.over_the_run)),
         inside=tuple(inside(evidence.rows, evidence.ranks, names, evidence.gpu_of_rank)),
     )
-
-
-def subnet_of(run: Run) -> Subnet | None:
-    """The subnet as it was last seen; None where nobody was asked, or what was written is damaged."""
-    try:
-        lines = (run.path / LOGS / FABRIC).read_text(encoding="utf-8").splitlines()
-        return seen(from_json(lines[-1]))
-    except (OSError, ValueError, LookupError):
-        return None
-
-
-def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Subnet | None) -> dict[tuple[str, str], str]:
-    """(node, rail) -> the switch that its port hangs on; only what both facts and fabric know. Of a GPU with several
-    rails those of all.
-    """
-    if fabric is None:
-        return {}
-    on = {each.hca.guid: each.switch for each in attachments(fabric) if each.switch}
-    found = {}
-    for node in nodes:
-        for name in names:
-            switches = [
-                on.get(wanted.guid) if wanted.guid else None for wanted in wanted_of(node, members(name))
-            ]
-            of_all = [(switch.name or switch.guid or "") if switch else "" for switch in switches]
-            if all(of_all):
-                found[node.name, name] = joined(tuple(dict.fromkeys(of_all)))
-    return found
 
 
 def symptoms(

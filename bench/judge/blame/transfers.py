@@ -9,6 +9,7 @@ from functools import lru_cache
 from statistics import median
 
 from bench.judge.evidence import Evidence, derived
+from bench.judge.leaves import nodes_of_leaves
 from bench.model.measurement import Case, Rank
 from bench.model.profile import Profile, Rails
 from bench.model.rails import can_cross
@@ -214,7 +215,8 @@ def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
 def screened(evidence: Evidence) -> Step:
     """What the rings of nodes say so far, and what to measure next."""
     known = background(evidence)
-    problem = ScreeningTask(known.nodes, known.rails, rules(evidence.profile).nominal, leaves=known.leaves)
+    nominal, by_leaf = rules(evidence.profile).nominal, nodes_of_leaves(evidence.run, evidence.profile)
+    problem = ScreeningTask(known.nodes, known.rails, nominal, leaves=known.leaves, by_leaf=by_leaf)
     return step(problem, ring_rates(evidence.rows, evidence.ranks, known.rails))
 
 

@@ -5,7 +5,7 @@ its result is the slowest link on each rail (of several iterations, the median).
 share no node, so they run at the same time.
 
 1. √N rings of about √N nodes: every port of every node sends and receives once. On more than 64 nodes a ring for each
-   leaf, and then rings of one node of each leaf.
+   leaf, as the fabric's tools say where they were heard and else for each 32 nodes, and then rings of one node of each.
 2. A slow ring is cut in halves until the slow node is alone; both halves fast means that the fault lies
    on a link that the cut took away, so those two links are measured alone.
 3. A node under suspicion meets two different nodes of fast rings before it is named.
@@ -27,5 +27,6 @@ from bench.plan.screening.rows import (
     groups,
     links,
     most_steps,
+    nodes_by_leaf,
 )
 from bench.plan.screening.trace import step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,6 +26,7 @@ class ScreeningTask:
     smallest  share lost that is slow
     noise     least relative standard deviation of one transfer to reckon with
     leaves    leaf of (node, rail), where that is known
+    by_leaf   the nodes of each leaf when the rings were planned; see ``nodes_by_leaf``
     """
 
     nodes: tuple[str, ...]
@@ -33,6 +35,7 @@ class ScreeningTask:
     smallest: float = 0.03
     noise: float = 0.01
     leaves: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    by_leaf: tuple[Ring, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.nodes)) < max(len(self.nodes), 2) or not self.rails:
@@ -97,24 +100,59 @@ class Step:
         return not self.probes
 
 
-def groups(nodes: Sequence[str]) -> tuple[Ring, ...]:
+def nodes_by_leaf(nodes: Sequence[str], leaves: Mapping[tuple[str, str], str]) -> tuple[Ring, ...]:
+    """The nodes of each leaf or, where every rail has a leaf of its own, of each set of leaves.
+
+    ``leaves``: leaf of (node, rail), as the fabric's tools say. A node with a cable on another leaf belongs to the set
+    that most of its rails are on. Empty where no two nodes are on the same leaves.
+    """
+    ports: dict[str, set[tuple[str, str]]] = {node: set() for node in nodes}
+    for (node, rail), leaf in leaves.items():
+        if node in ports:
+            ports[node].add((rail, leaf))
+    alike = Counter(frozenset(on) for on in ports.values() if on)
+    shared = [on for on, count in alike.most_common() if count > 1]
+    found: dict[frozenset[tuple[str, str]], list[str]] = {}
+    for node, on in ports.items():
+        nearest = max(shared, key=lambda each: len(each & on), default=frozenset())
+        if nearest & on:
+            found.setdefault(nearest, []).append(node)
+    return tuple(map(tuple, found.values()))
+
+
+def groups(nodes: Sequence[str], by_leaf: Sequence[Ring] = ()) -> tuple[Ring, ...]:
     """Rings of neighbours, none of one node; neighbours, so that a leaf stays together.
 
-    About √N rings of about √N nodes; on more than MOST_IN_PAIRS nodes rings as large as a leaf has nodes.
+    About √N rings of about √N nodes; on more than MOST_IN_PAIRS nodes a ring for each leaf of ``by_leaf``. Nodes whose
+    leaf is not known are taken in turn, as many as a leaf has.
     """
     if len(nodes) > MOST_IN_PAIRS:
-        ends = [*range(LEAF_NODES, len(nodes) - 1, LEAF_NODES), len(nodes)]
-        return tuple(tuple(nodes[a:b]) for a, b in pairwise((0, *ends)))
+        here, placed = set(nodes), {node for leaf in by_leaf for node in leaf}
+        known = [[node for node in leaf if node in here] for leaf in by_leaf]
+        return _rings([*known, [node for node in nodes if node not in placed]])
     count = max(1, min(round(math.sqrt(len(nodes))), len(nodes) // 2))
     cuts = [len(nodes) * at // count for at in range(count + 1)]
     return tuple(tuple(nodes[a:b]) for a, b in pairwise(cuts))
 
 
-def across(nodes: Sequence[str]) -> tuple[Ring, ...]:
+def _rings(leaves: Sequence[Sequence[str]]) -> tuple[Ring, ...]:
+    """The leaves, a large one in parts of LEAF_NODES; a node that is alone goes with the ring before it."""
+    rings = list[Ring]()
+    for leaf in leaves:
+        for at in range(0, len(leaf), LEAF_NODES):
+            part = tuple(leaf[at : at + LEAF_NODES])
+            if rings and 1 in (len(part), len(rings[-1])):
+                rings[-1] += part
+            else:
+                rings.append(part)
+    return tuple(rings)
+
+
+def across(nodes: Sequence[str], by_leaf: Sequence[Ring] = ()) -> tuple[Ring, ...]:
     """Rings of the first nodes of all ``groups``, of the second ones and so on; none where pairs are the rule."""
     if len(nodes) <= MOST_IN_PAIRS:
         return ()
-    leaves = groups(nodes)
+    leaves = groups(nodes, by_leaf)
     rings = [tuple(leaf[at] for leaf in leaves if at < len(leaf)) for at in range(max(map(len, leaves)))]
     if len(rings[-1]) == 1:
         rings[0] += rings.pop()
@@ -128,10 +166,11 @@ def ring_text(ring: Ring) -> str:
     return f"ring {ring[0]} {ring[1]} … {ring[-1]} ({len(ring)} nodes)"
 
 
-def most_steps(nodes: Sequence[str]) -> int:
+def most_steps(nodes: Sequence[str], by_leaf: Sequence[Ring] = ()) -> int:
     """Steps until one slow ring is traced: the rings, their halves, a good partner, two other ones."""
-    longest = max(map(len, (*groups(nodes), *across(nodes))))
-    return 1 + bool(across(nodes)) + math.ceil(math.log2(longest)) + 2
+    others = across(nodes, by_leaf)
+    longest = max(map(len, (*groups(nodes, by_leaf), *others)))
+    return 1 + bool(others) + math.ceil(math.log2(longest)) + 2
 
 
 def links(rings: Sequence[Ring]) -> set[frozenset[str]]:

@@ -28,7 +28,8 @@ FAST = 0.9
 
 def step(problem: ScreeningTask, results: Results) -> Step:
     """What follows from ``results``: probes as given out by earlier steps -> rail -> bytes/s."""
-    first, others = groups(problem.nodes), across(problem.nodes)
+    nodes = problem.nodes, problem.by_leaf
+    first, others = groups(*nodes), across(*nodes)
     missing = [ring for ring in (*first, *others) if ring not in results]
     tree = _Tree(problem, results, first, others)
     if not missing:

@@ -9,9 +9,10 @@ import pytest
 
 import runs
 from bench.judge.blame import Background, BlameRules, PairRate, blame
-from bench.judge.blame.background import background, inside, leaves, symptoms
+from bench.judge.blame.background import background, inside, symptoms
 from bench.judge.counter_windows import over_the_run
 from bench.judge.evidence import Evidence
+from bench.judge.leaves import leaves
 from bench.judge.rails_of_rank import rail_names
 from bench.model.counters import Snapshot
 from bench.model.facts import Near
