@@ -168,7 +168,7 @@ def _accepted(levels: Sequence[Acceptance]) -> ReportTable:
     rows = [
         (
             Cell(moment(each.since), each.since),
-            " ".join(filter(None, (each.collective, each.size_class, each.quantity))) or "all series",
+            each.what,
             each.who,
             Cell(moment(each.when), each.when),
             each.why,

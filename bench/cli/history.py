@@ -92,10 +92,9 @@ def _print_list(
         lines.append(f"{moment(entry.time)}  {entry.cluster}  {entry.run}  {entry.rows} series{note}\n")
     click.echo("".join(lines), nl=False)  # at once: each call flushes
     for level in levels:
-        what = series_name(level.collective, level.size_class, level.quantity)
         click.echo(
-            f"{moment(level.when)}  {level.cluster}  {what} accepted from {date(level.since)} on, by {level.who}: "
-            f"{level.why}"
+            f"{moment(level.when)}  {level.cluster}  {level.what} accepted from {date(level.since)} on, by "
+            f"{level.who}: {level.why}"
         )
 
 
@@ -306,14 +305,8 @@ def accept(
         raise click.UsageError("this user has no name on this machine: give --who") from None
     level = Acceptance(called, start, who, time.time(), why, collective, size, quantity)
     path = accept(folder, level)
-    what = series_name(collective, size, quantity)
-    click.echo(f"{called}: {what} accepted from {moment(start)} on, by {level.who}: {why}")
+    click.echo(f"{called}: {level.what} accepted from {moment(start)} on, by {level.who}: {why}")
     click.echo(path)
-
-
-def series_name(*parts: str) -> str:
-    """``all_reduce 4 MiB busbw``, less the parts that are empty."""
-    return " ".join(part for part in parts if part) or "all series"
 
 
 def _one(folder: str, cluster: str | None) -> str:

@@ -289,7 +289,7 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_end_with_us,
+            preexec_fn=prctl.end_with_parent,  # it ends when we are killed
         )
     except OSError as error:
         raise launch.LaunchError(f"cannot start {step.command[0]}: {error.strerror}") from None
@@ -308,11 +308,6 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)
     return code, bool(asked)
-
-
-def _end_with_us() -> None:
-    """Let the kernel end the process that becomes the launcher with SIGTERM when we are killed."""
-    prctl.end_with_parent(signal.SIGTERM)
 
 
 def _believed(code: int, inner: Inner) -> int:

@@ -93,7 +93,7 @@ def _watch(
         text=True,
         errors="backslashreplace",
         start_new_session=True,
-        preexec_fn=_end_with_us,
+        preexec_fn=prctl.end_with_parent,  # it ends when we are killed
     )
     interrupted = False
     try:
@@ -109,11 +109,6 @@ def _watch(
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
     return job.returncode, interrupted
-
-
-def _end_with_us() -> None:
-    """Let the kernel end the process that becomes mpirun with SIGTERM when we are killed."""
-    prctl.end_with_parent(signal.SIGTERM)
 
 
 def _as_interrupt(number: int, asked: list[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from bench.model.errors import EXIT_HELP
@@ -18,6 +20,9 @@ from .option_types import (
     shared_options,
 )
 
+if TYPE_CHECKING:
+    from bench.plan import AcceptOptions
+
 MINUTE = 60.0
 
 
@@ -29,6 +34,16 @@ def measure(typed: Invocation) -> int:
 
 
 DATATYPE = option("-d --datatype TYPE", "Element type", default="float")
+
+
+def accept_options(
+    budget: float | None, cross_rail: bool, all_pairs: bool, one_way: bool, pinned: bool | None
+) -> AcceptOptions:
+    """What ``accept`` and ``plan`` are told to measure beside the profile's sweep."""
+    from bench.plan import AcceptOptions
+
+    ways = "one-way" if one_way else "all"
+    return AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=all_pairs or one_way)
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
@@ -67,12 +82,9 @@ def accept(
         railgauge accept --profile local
         mpirun -n 16 --host node1:8,node2:8 railgauge accept --profile lambda-1cc-h100
     """
-    from bench.plan import AcceptOptions
-
     if as_json and not dry_run:
         raise click.UsageError("--json needs --dry-run here; for a finished run: railgauge judge RUN --json")
-    ways, whole = "one-way" if one_way else "all", all_pairs or one_way
-    options = AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=whole)
+    options = accept_options(budget, cross_rail, all_pairs, one_way, pinned)
     return Invocation("accept", shared, measure, accept=options, dry_run=dry_run, as_json=as_json)
 
 

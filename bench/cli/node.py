@@ -46,7 +46,7 @@ def fan_out(where: LaunchContext, arguments: list[str]) -> int:
 
 def end_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the node's process is gone, whatever ended it."""
-    prctl.end_with_parent(signal.SIGTERM)
+    prctl.end_with_parent()
     if os.environ.pop(PARENT, "") not in ("", str(os.getppid())):
         sys.exit(EXIT_INCONCLUSIVE)  # it went before we could ask
 

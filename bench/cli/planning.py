@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .json_output import JSON, print_json
+from .measuring import accept_options
 from .option_types import SECONDS, Count, option, profile_option
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def plan(
         railgauge plan --profile lambda-1cc-h100 --nodes 64 --budget 20m
     """
     from bench.model.profile import load
-    from bench.plan import AcceptOptions
     from bench.plan.estimate import estimate
 
     profile = load(profile_name)
@@ -54,9 +54,7 @@ def plan(
     gpus = gpus_per_node or most
     if profile.gpu_counts and gpus > most:
         raise click.UsageError(f"profile {profile.name} is for nodes of {most} GPUs, not of {gpus}")
-    ways = "one-way" if one_way else "all"
-    whole = all_pairs or one_way
-    accept = AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=whole)
+    accept = accept_options(budget, cross_rail, all_pairs, one_way, pinned)
     found = estimate(profile, nodes, gpus, accept)
     show_plan(found, profile.name, {f"n{at}": gpus for at in range(nodes)}, as_json)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from signal import SIGTERM
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
-def end_with_parent(number: int) -> None:
+def end_with_parent(number: int = SIGTERM) -> None:
     """Have the kernel send this process a signal when its parent dies. A fork does not inherit the setting.
 
     A parent that went before we could ask is not noticed: the caller knows its parent's pid and looks.

@@ -23,8 +23,6 @@ class LogLine:
     number: int
     host: str
     pid: int
-    tid: int
-    device: int
     level: str
     where: str
     text: str
@@ -48,7 +46,7 @@ _ANSI = re.compile(
 )
 _ENDS = re.compile(r"\r\n|\n|\r")
 # The digits are bounded, so no text makes the search try twice; a leading zero is none that NCCL printed.
-_HEADER = re.compile(r":(0|[1-9]\d{0,9}):(0|[1-9]\d{0,9}) \[(-?\d{1,5})\] ")
+_HEADER = re.compile(r":(0|[1-9]\d{0,9}):(?:0|[1-9]\d{0,9}) \[-?\d{1,5}\] ")
 _LEVEL = re.compile(r"NCCL (INFO|WARN|ATTN|TRACE) ?")
 _BEFORE_HOST = re.compile(r"[\s:]")
 
@@ -64,36 +62,24 @@ def lines(text: str) -> Iterator[LogLine | Fragment]:
 
 def _row(number: int, row: str, last: bool) -> Iterator[LogLine | Fragment]:
     headers = list(_headers(row))
-    lead = row[: headers[0].start] if headers else row
+    starts = [mark.start() - len(host) for host, mark, _, _ in headers]
+    lead = row[: starts[0]] if headers else row
     # what stands before the first header is a launcher's prefix, unless it is more than that
     if lead.strip() and (not headers or _is_message(lead)):
         yield Fragment(number, lead)
-    for header, after in zip(headers, [*headers[1:], None], strict=False):
-        end = len(row) if after is None else after.start
-        body = row[header.end : end]
-        cut = after is not None or last
-        yield LogLine(
-            number, header.host, header.pid, header.tid, header.device, header.level, header.where, body, cut
-        )
+    for (host, mark, level, where), end in zip(headers, [*starts[1:], len(row)], strict=False):
+        text, cut = row[level.end() : end], last or end < len(row)
+        yield LogLine(number, host, int(mark[1]), level[1], where, text, cut)
 
 
 def _is_message(lead: str) -> bool:
     return " via " in lead or "NCCL " in lead or "Using [" in lead
 
 
-@dataclass(frozen=True)
-class _Header:
-    start: int
-    end: int
-    host: str
-    pid: int
-    tid: int
-    device: int
-    level: str
-    where: str
+Header = tuple[str, re.Match[str], re.Match[str], str]  # host, pid, level, location
 
 
-def _headers(row: str) -> Iterator[_Header]:
+def _headers(row: str) -> Iterator[Header]:
     """The headers of the messages in one physical line."""
     if "NCCL " not in row:
         return
@@ -105,13 +91,4 @@ def _headers(row: str) -> Iterator[_Header]:
         where = row[mark.end() : level.start()].strip() if level else ""
         # INFO has no location: "NCCL INFO" further on belongs to somebody else
         if level and host and (where or level.start() == mark.end()) and (level[1] != "INFO" or not where):
-            yield _Header(
-                start=mark.start() - len(host),
-                end=level.end(),
-                host=host,
-                pid=int(mark[1]),
-                tid=int(mark[2]),
-                device=int(mark[3]),
-                level=level[1],
-                where=where,
-            )
+            yield host, mark, level, where

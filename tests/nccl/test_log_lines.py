@@ -48,9 +48,9 @@ def test_only_a_text_without_a_line_end_is_cut_at_its_end():
 
 def test_a_header_says_who_speaks():
     (info,) = lines(f"{HEAD}a\n")
-    assert info == LogLine(1, "n0", 11, 22, 3, "INFO", "", "a", False)
+    assert info == LogLine(1, "n0", 11, "INFO", "", "a", False)
     (warn,) = lines("n0:11:22 [3] misc/socket.cc:99 NCCL WARN b\n")
-    assert warn == LogLine(1, "n0", 11, 22, 3, "WARN", "misc/socket.cc:99", "b", False)
+    assert warn == LogLine(1, "n0", 11, "WARN", "misc/socket.cc:99", "b", False)
     *_, last = lines(f"x\n\n{HEAD}a\n")
     assert isinstance(last, LogLine) and last.number == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.model.elements import ELEMENTS
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 
@@ -96,28 +97,11 @@ class ImportedRun:
         return self.collective or self.tool
 
 
-# our element names and bytes by nccl-tests' and rccl-tests' names, 2.0 to 2.20
+# our element names and bytes by nccl-tests' and rccl-tests' names, 2.0 to 2.20; what is not measured here is read too
 TYPES = {
-    "int8": ("int8", 1),
-    "char": ("int8", 1),
-    "uint8": ("uint8", 1),
-    "int32": ("int32", 4),
-    "int": ("int32", 4),
-    "uint32": ("uint32", 4),
-    "int64": ("int64", 8),
-    "uint64": ("uint64", 8),
-    "half": ("float16", 2),
-    "float16": ("float16", 2),
-    "float": ("float32", 4),
-    "float32": ("float32", 4),
-    "double": ("float64", 8),
-    "float64": ("float64", 8),
-    "bfloat16": ("bfloat16", 2),
-    "f8e4m3": ("float8_e4m3", 1),
-    "f8e5m2": ("float8_e5m2", 1),
-    "fp8_e4m3": ("float8_e4m3", 1),
-    "fp8_e5m2": ("float8_e5m2", 1),
-    "float8_e4m3": ("float8_e4m3", 1),
-    "float8_e5m2": ("float8_e5m2", 1),
-}
+    **{name: (row.name, row.bytes) for row in ELEMENTS.values() for name in (row.name, *row.aliases)},
+    "char": ("int8", 1), "uint32": ("uint32", 4), "uint64": ("uint64", 8),
+    **dict.fromkeys(("f8e4m3", "fp8_e4m3", "float8_e4m3"), ("float8_e4m3", 1)),
+    **dict.fromkeys(("f8e5m2", "fp8_e5m2", "float8_e5m2"), ("float8_e5m2", 1)),
+}  # fmt: skip
 TYPE_BYTES = dict(TYPES.values())

@@ -134,6 +134,11 @@ class Acceptance:
     size_class: str = ""
     quantity: str = ""
 
+    @property
+    def what(self) -> str:
+        """``all_reduce 4 MiB busbw``, less what stands for all."""
+        return " ".join(filter(None, (self.collective, self.size_class, self.quantity))) or "all series"
+
     def covers(self, series: Series) -> bool:
         return self.cluster == series.cluster and all(
             mine in ("", theirs)
