@@ -30,6 +30,7 @@ ROOMS = {
     "model": tuple(f"bench/model/{name}.py" for name in FORMULAS.split()),
     "measure": ("bench/measure/backend/correctness.py",),
 }
+SHARE = 4  # parts of --within: a test that takes longer than one is not asked
 EPILOG = """\
 exit status: 0; 1 if a green mutant survives that is not listed as equivalent, if a listed one is killed or is not there
 any more, or if a room's rate of random mutants is below --at-least; 2 wrong usage
@@ -78,7 +79,8 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="ask each mutant tests of so many seconds, of its own file first: the rate is then the least it can be",
+        help="ask each mutant tests of so many seconds, of its own file first, and none that takes a quarter of that: "
+        "the rate is then the least it can be",
     )
     found.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
     found.add_argument(
@@ -188,7 +190,8 @@ def _round(
     """Of each its status and how many tests reach it, and the tests that killed."""
     if not mutants:
         return {}, []
-    reach = gather(root, kept, jobs, {mutant.source.name for mutant in mutants}, only)
+    longest = within / SHARE or math.inf
+    reach = gather(root, kept, jobs, {mutant.source.name for mutant in mutants}, only, longest)
     files = [*(root / "bench").rglob("*.py"), *test_files(root)]
     texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
     tests = {mutant: cheapest(reaching(reach, texts, mutant), mutant, within) for mutant in mutants}

@@ -10,10 +10,12 @@ import contextlib
 import functools
 import gc
 import hashlib
+import math
 import os
 import pickle
+import signal
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,8 @@ PYTEST = [
 class Reached:
     """What the tests of file ``name`` reach: the lowest bit of a line is for the import, then one for each test.
 
-    ``stood_on``: digests of the files under the root of which they run more than the import.
+    ``stood_on``: digests of the files under the root of which they run more than the import. ``late``: the tests that
+    were ended after ``longest`` seconds.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Reached:
     lines: dict[str, dict[int, int]] = field(default_factory=dict)
     stood_on: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    longest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -90,41 +95,47 @@ class Reach:
 
 
 def gather(
-    root: Path, kept: Path, jobs: int, changed: Collection[str] = (), only: Collection[str] = ()
+    root: Path,
+    kept: Path,
+    jobs: int,
+    changed: Collection[str] = (),
+    only: Collection[str] = (),
+    longest: float = math.inf,
 ) -> Reach:
     """The map of the tree as it is: what is kept where it still holds, the rest run anew, ``jobs`` at a time.
 
     ``changed``: the files that are broken; files of tests that import none of them are not asked. ``only``: tests.
+    ``longest``: seconds of CPU time after which a test is ended and left out: under coverage, which is slow.
     """
     kept.mkdir(parents=True, exist_ok=True)
     digests, imports = _Digests(root), Imports(root)
     named = {test.partition("::")[0] for test in only}
     files = [file for file in test_files(root) if imports.reach(file, changed)]
     files = [file for file in files if not only or file.relative_to(root).as_posix() in named]
-    stale = [file for file in files if not _holds(root, kept, file, digests, changed)]
+    stale = [file for file in files if not _holds(root, kept, file, digests, changed, longest)]
     if stale:
         print(f"which tests reach which lines: {len(stale)} of {len(files)} test files are run", flush=True)
         # what is kept serves other mutants too; of a few tests nothing is kept
         lines = [str(root / name) for name in changed] if only and changed else [str(root / PACKAGE / "*")]
-        _record_all(root, kept, stale, jobs, frozenset(only), lines)
+        record = functools.partial(_record, root, kept, frozenset(only), lines, longest)
+        _record_all(kept, stale, jobs, record)
     found = tuple(_load(_entry(root, kept, file)) for file in files)
     for test in [test for entry in found for test in entry.failed]:
         print(f"left out, since it fails without a mutant: {test}", flush=True)
+    for test in [test for entry in found for test in entry.late]:
+        print(f"left out, since it takes more than {longest:g} s: {test}", flush=True)
     return Reach(found)
 
 
 def _record_all(
-    root: Path, kept: Path, files: Sequence[Path], jobs: int, only: frozenset[str], lines: Sequence[str]
+    kept: Path, files: Sequence[Path], jobs: int, record: Callable[[Sequence[Path]], int]
 ) -> None:
-    """Some files in each process: one process a file imports for longer than it tests, one for all grows slow.
-
-    ``lines``: of which files coverage records them.
-    """
+    """Some files in each process: one process a file imports for longer than it tests, one for all grows slow."""
     count = max(min(jobs, len(files)), -(-len(files) // TOGETHER))
     with forks.Pool(jobs, kept / "log", loud=True) as pool:
         for number in range(count):
             some = files[number::count]
-            pool.start(some[0], functools.partial(_record, root, kept, some, only, lines), 1800)
+            pool.start(some[0], functools.partial(record, some), 1800)
         for file, ended in pool.results():
             if ended != 0:
                 raise SystemExit(
@@ -164,22 +175,36 @@ def _load(entry: Path) -> Reached:
     return found
 
 
-def _holds(root: Path, kept: Path, file: Path, digests: _Digests, changed: Collection[str]) -> bool:
+def _holds(
+    root: Path, kept: Path, file: Path, digests: _Digests, changed: Collection[str], longest: float
+) -> bool:
     """Whether the entry is of this file of tests, and of what is broken as it is now."""
     entry, own = _entry(root, kept, file), file.relative_to(root).as_posix()
     if not entry.exists():
         return False
-    asked = {own, *changed}
-    return all(digests.of(name) == digest for name, digest in _load(entry).stood_on.items() if name in asked)
+    asked, found = {own, *changed}, _load(entry)
+    if found.late and found.longest < longest:
+        return False
+    return all(digests.of(name) == digest for name, digest in found.stood_on.items() if name in asked)
 
 
-def _record(root: Path, kept: Path, files: Sequence[Path], only: frozenset[str], lines: Sequence[str]) -> int:
-    """Run some files of tests under coverage and write their entries; in a process of its own."""
+def _record(
+    root: Path,
+    kept: Path,
+    only: frozenset[str],
+    lines: Sequence[str],
+    longest: float,
+    files: Sequence[Path],
+) -> int:
+    """Run some files of tests under coverage and write their entries; in a process of its own.
+
+    ``lines``: of which files coverage records them.
+    """
     from coverage import Coverage
 
     measured = Coverage(data_file=None, include=list(lines), config_file=False)
     measured.start()
-    recorder = _Recorder(root, measured, only)
+    recorder = _Recorder(root, measured, only, longest)
     status = pytest.main([*PYTEST, f"--rootdir={root}", *map(str, files)], plugins=[recorder])
     measured.stop()
     if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED):
@@ -194,10 +219,11 @@ def _record(root: Path, kept: Path, files: Sequence[Path], only: frozenset[str],
 class _Recorder:
     """A plugin of pytest: a context of coverage for each test, and for each fixture that several tests share."""
 
-    def __init__(self, root: Path, measured: Any, only: frozenset[str]) -> None:
-        self.root, self.measured, self.only = root, measured, only
+    def __init__(self, root: Path, measured: Any, only: frozenset[str], longest: float) -> None:
+        self.root, self.measured, self.only, self.longest = root, measured, only, longest
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
+        self.late: set[str] = set()
         self.shared: dict[str, list[str]] = {}
         self.caches: list[Any] = []
         self.current = ""
@@ -225,6 +251,23 @@ class _Recorder:
         return result
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        if not math.isfinite(self.longest):
+            return (yield)
+
+        def end(*_: object) -> None:
+            self.late.add(item.nodeid)
+            pytest.fail("it takes too long")  # no Exception, which the judge would catch
+
+        before = signal.signal(signal.SIGPROF, end)
+        signal.setitimer(signal.ITIMER_PROF, self.longest, 1)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
         if fixturedef.scope == "function":
             return (yield)
@@ -246,9 +289,15 @@ class _Recorder:
         contexts = {name: data.contexts_by_lineno(path) for path, name in paths.items()}
         for file in files:
             own = file.relative_to(self.root).as_posix()
-            tests = [each for each in sorted(set(self.seconds) - self.failed) if _file_of(each) == own]
+            tests = [
+                each for each in sorted(set(self.seconds) - self.failed - self.late) if _file_of(each) == own
+            ]
             reached = Reached(own, tests, [self.seconds[test] for test in tests])
-            reached.failed = sorted(test for test in self.failed if _file_of(test) == own)
+            reached.failed = sorted(test for test in self.failed - self.late if _file_of(test) == own)
+            reached.late, reached.longest = (
+                sorted(test for test in self.late if _file_of(test) == own),
+                self.longest,
+            )
             bit = self._bits(tests)
             for name, lines in contexts.items():
                 for line, each in lines.items():

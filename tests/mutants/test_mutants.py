@@ -227,6 +227,19 @@ def test_an_entry_whose_mutant_is_killed_is_an_error(tree):
     assert "LISTED AS EQUIVALENT, AND KILLED: bench/judge/judge.py:12" in text
 
 
+def test_a_test_that_takes_long_is_not_asked_where_seconds_are_bounded(tree):
+    """The judge catches what a check raises: what ends a test must get past it."""
+    (tree / "tests/judge/test_long.py").write_text(
+        "from bench.judge.judge import judge\n\ndef test_short():\n    judge(None)\n\n"
+        "def test_endless():\n    while True:\n        try:\n            judge(None)\n"
+        "        except Exception:\n            pass\n"
+    )
+    status, said = mutants(tree, "--green", "--rooms", "judge", "--within", "8")
+    assert "left out, since it takes more than 2 s: tests/judge/test_long.py::test_endless" in said
+    assert "judge: Status.ERROR → Status.PASS (green; 3 tests reach it)" in said, said
+    assert status == 1 and said.count("left out") == 2
+
+
 def test_what_is_asked_for_is_listed_without_a_run(tree):
     status, said = mutants(tree, "--green", "--list", "--rooms", "model")
     assert status == 0
