@@ -181,12 +181,15 @@ def _ends(fabric: Subnet) -> Iterator[End]:
             yield row.far
 
 
-def _cables(fabric: Subnet) -> dict[tuple[tuple[str, int], ...], tuple[End, End]]:
-    return {
-        tuple(sorted(((row.near.guid or "", row.near.port), (row.far.guid or "", row.far.port)))): (
-            row.near,
-            row.far,
-        )
-        for row in sorted(fabric.rows, key=lambda row: (row.near.guid or "", row.near.port), reverse=True)
-        if row.far
-    }
+def _cables(fabric: Subnet) -> dict[tuple[tuple[str, int], tuple[str, int]], tuple[End, End]]:
+    """Every cable once, whichever of its ends reports it."""
+    found = {}
+    for row in fabric.rows:
+        if row.far:
+            first, second = sorted((row.near, row.far), key=_place)
+            found[_place(first), _place(second)] = first, second
+    return found
+
+
+def _place(end: End) -> tuple[str, int]:
+    return end.guid or "", end.port

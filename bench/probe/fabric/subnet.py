@@ -87,8 +87,8 @@ def attachments(fabric: Subnet) -> tuple[Attachment, ...]:
 
 
 def _attachment(hca: End, at_hca: LinkRow | None, at_switch: LinkRow | None) -> Attachment:
-    switch = at_switch.near if at_switch else at_hca.far if at_hca else None
-    return Attachment(hca, switch, at_hca, at_switch)
+    far = at_switch.near if at_switch else at_hca.far if at_hca else None
+    return Attachment(hca, far if far and far.kind != "CA" else None, at_hca, at_switch)
 
 
 def trunks(fabric: Subnet) -> tuple[tuple[LinkRow, LinkRow | None], ...]:

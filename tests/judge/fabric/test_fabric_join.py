@@ -115,6 +115,7 @@ def test_behind_a_silent_switch_nothing_is_known():
     found = rows(fabric("silent"))
     unknown = said(found, Status.INCONCLUSIVE)
     assert ("fabric.port", "node0 mlx5_2/1") in unknown
+    assert ("fabric.port", "node0 mlx5_1/1") in said(found, Status.PASS), "its switch did answer"
     assert ("fabric.complete", "spine1 port 3") in unknown
     assert not any(
         row.status is Status.PASS and row.subject == "fabric" and row.check == "fabric.complete"
@@ -140,6 +141,39 @@ def test_a_link_that_is_not_up_fails():
     assert "Initialize, LinkUp at node1 mlx5_2/1" in next(
         row.measured for row in found if row.status is Status.FAIL
     )
+
+
+def test_of_a_link_with_one_end_down_the_rate_is_that_of_the_other():
+    """A port that is not up has a rate that means nothing."""
+    seen = fabric("healthy")
+    down = tuple(
+        replace(row, state="Down", link=replace(row.link, width=1))
+        if row.near.name == "node1 mlx5_2"
+        else row
+        for row in seen.rows
+    )
+    (link,) = [
+        row for row in links.hca_ports(replace(seen, rows=down), [WANTED[4]], 4, RATE, "plan") if row.bound
+    ]
+    assert (link.subject, link.status, link.value) == ("node1 mlx5_2/1", Status.FAIL, RATE)
+
+
+def test_an_hca_that_is_cabled_to_another_one_is_on_no_switch_port():
+    seen = fabric("healthy")
+    near, far = (next(row for row in seen.rows if row.near.name == f"node{n} mlx5_1") for n in range(2))
+    cabled = (replace(near, far=far.near), replace(far, far=near.near))
+    others = [
+        row
+        for row in seen.rows
+        if not {row.near.guid, row.far and row.far.guid} & {near.near.guid, far.near.guid}
+    ]
+    joined = replace(seen, rows=(*others, *cabled))
+    found = [row for row in links.hca_ports(joined, WANTED, 4, RATE, "plan") if row.check == "fabric.port"]
+    assert [(row.subject, row.measured) for row in found if row.status is Status.FAIL] == [
+        ("node0 mlx5_1/1", "on no switch port"),
+        ("node1 mlx5_1/1", "on no switch port"),
+    ]
+    assert {row.status for row in links.uplinks(joined)} == {Status.SKIP}, "leaf1 is no leaf of theirs"
 
 
 def test_nothing_seen_and_nothing_wanted_are_errors():
@@ -182,6 +216,16 @@ def test_symbol_errors_are_named_by_port_and_peer():
     (found,) = errors(fabric("faults"))
     assert (found.status, found.subject) == (Status.FAIL, "leaf2 port 2 (to node1 mlx5_2/1)")
     assert found.measured == "SymbolErrorCounter 4711 over 10"
+
+
+def test_errors_are_told_with_what_they_are_held_against_also_of_a_port_whose_cable_nobody_reported():
+    seen = replace(fabric("faults"), rows=())
+    (found,) = errors(seen)
+    assert found.subject.endswith("port 2") and "(to" not in found.subject
+    assert (found.wanted, found.source) == ("none over its limit", "infiniband-diags error_thresholds")
+    earlier = queryerrors.parse(text("ibqueryerrors.faults.txt").replace("4711", "4709"))
+    (grown,) = errors(seen, earlier)
+    assert (grown.wanted, grown.source) == ("no growth", "the reading before")
 
 
 def test_few_errors_and_congestion_are_within_the_limits():
@@ -289,7 +333,10 @@ def test_a_cable_that_is_gone_is_named_alone():
         & {(end.guid, end.port) for end in (each.near, each.far) if end}
     )
     found = list(troubles.changes(before, replace(before, rows=left)))
-    assert [(each.status, each.measured) for each in found] == [(Status.FAIL, "the link is gone")]
+    said = [(each.status, each.subject, each.measured) for each in found]
+    ends = [end for end in (row.near, row.far) if end is not None]
+    first, second = sorted(ends, key=lambda end: (end.guid, end.port))
+    assert said == [(Status.FAIL, f"{where(first)} – {where(second)}", "the link is gone")]
 
 
 def test_counters_that_stand_where_they_stood_are_no_errors_and_what_grew_is():
