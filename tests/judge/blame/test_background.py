@@ -76,6 +76,14 @@ def test_a_link_that_is_down_or_slower_than_the_others_is_a_sign():
     ]
 
 
+def test_an_adapter_that_a_node_lacks_is_a_sign_of_its_port():
+    """The profile names adapters, the run their ports."""
+    lame = replace(NODES[1], ports=tuple(each for each in NODES[1].ports if each.hca != "mlx5_3"))
+    rails = replace(LAMBDA.rails, devices=tuple(f"mlx5_{at}" for at in range(1, 9)))
+    machines = [NODES[0], lame, *NODES[2:]]
+    assert of_signs(machines, rails=rails) == [("n1", "mlx5_3/1", "the node has no such device")]
+
+
 def test_interfaces_show_their_state_and_an_odd_mtu():
     rails = Rails(kind="socket", count=2, devices=("eth1", "eth2"))
     pods = [node(at, interfaces=(interface("eth1"), interface("eth2"))) for at in range(3)]

@@ -454,7 +454,7 @@ def test_a_node_that_no_row_mentions_is_missing() -> None:
     assert "n3 rail" in answer.unknown[0]
 
 
-@pytest.mark.parametrize("rate", [math.nan, math.inf, -1.0, 1e300, 1e-300])
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -1.0, 1.5e15, 0.75])
 def test_one_row_without_a_rate_does_not_pass(rate: float) -> None:
     rows = first_pass(4, 2, lossless, random.Random(1), 0.001)
     rows[5] = replace(rows[5], rate=rate)

@@ -42,6 +42,12 @@ def test_the_fast_half_says_what_healthy_is_however_slow_the_others_are(half, sl
     assert centre(rates, 0.01) == LINE
 
 
+@given(st.lists(st.floats(0.996, 1.004), min_size=1, max_size=30))
+def test_of_healthy_rates_the_middle_is_what_healthy_is(shares):
+    """Within the noise nobody is left out."""
+    assert centre(LINE * np.array(shares), 0.01) == pytest.approx(LINE * float(np.median(shares)))
+
+
 def test_nobody_who_passed_leaves_healthy_unknown():
     assert math.isnan(centre(np.array([0.0, math.nan]), 0.01)) and math.isnan(centre(np.array([]), 0.01))
 

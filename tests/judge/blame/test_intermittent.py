@@ -108,6 +108,20 @@ def test_a_load_in_which_most_rails_were_slow_at_once_is_tried_again():
     assert not steady_load(loaded(nodes(4), lambda node, rail, slot: False, 2, True), True).suspicious
 
 
+def test_a_rail_that_is_slow_throughout_is_low_beside_the_others_and_a_healthy_one_is_not():
+    slow: Slow = lambda node, rail, slot: rail == "eth3"  # noqa: E731
+    assert steady_load(loaded(nodes(4), slow, 3, False), False).low == {"eth3": 0.25}
+    assert steady_load(loaded(nodes(4), slow, 3, True), True).low == {}, "a buffer hides how fast it was"
+    assert not steady_load(loaded(nodes(4), lambda *_: False, 3, False), False).suspicious
+
+
+def test_a_load_is_as_long_as_the_rank_that_told_least_of_it():
+    first, second = loaded(nodes(4), lambda *_: False, 2, True)
+    short = replace(second, rates={**second.rates, "n2": second.rates["n2"][:-3]})
+    load = steady_load([first, short], True)
+    assert (load.of, load.slots, load.suspicious) == (SLOTS - 3, SLOTS - 3, False)
+
+
 def test_what_happens_to_most_rails_now_and_then_names_none():
     """A machine that others use: each rail is slow in every tenth window, at times of its own."""
     noisy = {(f"n{at}", f"eth{rail}"): 7 * at + 3 * rail for at in range(4) for rail in (1, 2)}
