@@ -315,7 +315,7 @@ def _confidence(fault: Fault, m: Matrix, measure: Scale, known: Background) -> f
     """Probability that noise alone would not have shown the effect, shared among the rivals."""
     inside = cells(fault.subject, m, ports_of(fault.subject, known.leaves)) & np.isfinite(m.best)
     error = measure.noise / math.sqrt(max(int(np.maximum(m.times, 1)[inside].sum()) * 0.64, 1.0))
-    return NormalDist().cdf(min(fault.lost / error, 8.0)) / (1 + len(fault.rivals))
+    return NormalDist().cdf(fault.lost / error) / (1 + len(fault.rivals))
 
 
 def _slow_inside(rules: BlameRules, known: Background) -> list[tuple[Inside, float, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,37 @@ def test_a_rail_that_is_just_enough_loses_what_is_just_not_blamed():
         rules.smallest
     )
     assert paths.rules(MADE).nominal is None
+
+
+TURNED = {"ab": "ba", "ba": "ab", "tx": "rx", "rx": "tx", "both": "both", "": ""}
+
+
+@pytest.mark.parametrize("way", ["tx", "rx"])
+@pytest.mark.parametrize("lost", [0.04, 0.3])
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_who_sends_slowly_and_who_receives_slowly_are_judged_alike(n, lost, way):
+    """Turn every transfer round: the same ports and paths are blamed as much, the other way."""
+    rng, loss = (
+        random.Random(n),
+        worst(port("n1", "mlx5_2", lost, way), path("n0", "n2", "mlx5_1", lost, "one")),
+    )
+    rows = first_pass(n, 2, loss, rng, 0.02)
+    for _ in range(2):
+        rows += retake(confirmations(rows, RULES), loss, rng, 0.02)
+    turned = [replace(row, direction=TURNED[row.direction]) for row in rows]
+    there, back = (
+        {(each.subject, each.lost, each.confirmed, each.alternatives) for each in blame(found, RULES).blames}
+        for found in (rows, turned)
+    )
+    assert there == {
+        (
+            replace(who, direction=TURNED[who.direction]),
+            lost,
+            sure,
+            tuple(replace(other, direction=TURNED[other.direction]) for other in others),
+        )
+        for who, lost, sure, others in back
+    }
 
 
 # ── how often to look again ─────────────────────────────────────────────────────────────────────────────
