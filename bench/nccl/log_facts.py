@@ -121,9 +121,9 @@ class Member:
     nranks: int
     stage: str
     comm: str
-    nodes: int = 0
-    device: int | None = None
-    line: int = 0
+    nodes: int
+    device: int | None
+    line: int
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,8 @@ def _find(
         return None
     single = m.rate if np.isfinite(m.rate).any() else rate
     measure = scale(rate, single, rules.noise, smallest, sigmas)
-    loss = 1 - rate / measure.reference if measure.reference > 0 else np.where(np.isfinite(rate), 1.0, np.nan)
+    dead = math.isnan(measure.reference)
+    loss = np.where(np.isfinite(rate), 1.0, np.nan) if dead else 1 - rate / measure.reference
     fabric = _fabric(m, measure, rules)
     lossy = _lossy(m, loss, rules, known)
     seen = loss.copy()
@@ -159,13 +160,13 @@ def _find(
         seen[cells(fault.subject, m, ports_of(fault.subject, known.leaves))] = np.nan
     # the median of k values is as sharp as 0.64 k of them
     times = np.where(m.times > 0, np.maximum(0.64 * m.times, 1.0), 1.0)
-    slow = solve(seen, times, m, measure, known.leaves, fold=fold) if measure.reference > 0 else []
+    slow = [] if dead else solve(seen, times, m, measure, known.leaves, fold=fold)
     return _Faults((*fabric, *slow), lossy, loss, measure)
 
 
 def _fabric(m: Matrix, measure: Scale, rules: BlameRules) -> tuple[Fault, ...]:
     """All pairs slow against the nominal rate, or none getting through."""
-    if not measure.reference > 0:
+    if math.isnan(measure.reference):
         lost = 1.0
     elif rules.nominal and measure.reference < rules.nominal * (1 - rules.smallest):
         lost = 1 - measure.reference / rules.nominal
