@@ -24,8 +24,8 @@ from bench.model.stats import median, relative_width
 from .skew import SkewCounter
 
 BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
-EASY = 0.05  # a wanted width from which on blocks are shorter: six of them are enough for a rough answer
-SHORTEST = 0.2  # of a block's length, for the roughest
+EASY = 0.05  # a wanted width from which on blocks are shorter: a rough answer needs few calls, but six blocks at least
+SHORTEST = 0.1  # of a block's length, for the roughest
 MOST_CALLS = 500  # in one block
 WARM = 1.1  # warm when a batch is no more than this much faster than the one before
 WARM_SHARE = 0.2  # of the budget may go into warming up
@@ -165,7 +165,7 @@ def _shape(estimate: float, rules: TimingRules) -> tuple[int, int]:
 
 def _share(precision: float) -> float:
     """How much of a whole block's length is enough for this precision."""
-    return 1.0 if precision <= EASY else max(SHORTEST, EASY / precision)
+    return 1.0 if precision <= EASY else max(SHORTEST, (EASY / precision) ** 2)
 
 
 def _stop(rules: TimingRules, width: float, spent: float, iterations: int, turn: float) -> str:

@@ -34,11 +34,12 @@ def _rank_of_interval(n: int) -> int:
     tail = (1 - CONFIDENCE) / 2
     if n > 400:
         return max(0, int((n - 1.959964 * math.sqrt(n)) / 2))
-    below, k = 0.0, 0
+    below, here, k = 0.0, 2.0**-n, 0  # ``here``: binomial(n, k) / 2**n
     while True:
-        below += math.comb(n, k) / 2.0**n
+        below += here
         if below > tail:
             return k
+        here *= (n - k) / (k + 1)
         k += 1
 
 

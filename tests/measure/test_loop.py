@@ -133,6 +133,13 @@ def test_more_precision_takes_more_iterations():
     assert counts[1] > 2 * counts[0]
 
 
+@pytest.mark.parametrize(("precision", "calls"), [(0.01, 20), (0.05, 20), (0.1, 5), (0.5, 2)])
+def test_a_rough_answer_is_made_of_short_blocks(precision, calls):
+    """Six of them are needed for any interval, so that their length is what the shortest case lasts."""
+    paper = Paper(lambda rank, call: 1e-3)
+    assert measure(paper, paper.launch, TimingRules(budget=60.0, precision=precision)).calls == calls
+
+
 def test_a_call_longer_than_the_budget_is_measured_once_and_no_more():
     paper = Paper(lambda rank, call: 10.0)
     times = measure(paper, paper.launch, TimingRules(budget=1.0))

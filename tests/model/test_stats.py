@@ -1,5 +1,6 @@
 import math
 import random
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,13 @@ def test_the_interval_covers_the_median_as_often_as_it_says(n):
         low, high = median_interval([rng.gauss(0, 1) for _ in range(n)])
         covered += low <= 0 <= high
     assert covered / 800 > 0.93
+
+
+@pytest.mark.parametrize("n", [*range(6, 60), 200, 399, 400])
+def test_the_interval_leaves_out_no_more_than_the_exact_binomial_allows(n):
+    low, high = median_interval([float(at) for at in range(1, n + 1)])
+    outside = [Fraction(sum(math.comb(n, j) for j in range(int(k))), 2**n) for k in (low, low + 1)]
+    assert low + high == n + 1 and outside[0] <= Fraction(25, 1000) < outside[1]
 
 
 @given(st.lists(st.floats(1e-9, 1e3), min_size=2, max_size=20), st.data())
