@@ -1,4 +1,4 @@
-"""act: what follows from a run's verdicts on a scheduler, printed by default and done when told so."""
+"""act: turns a run's verdicts into commands of a scheduler, and prints them or, with --yes, runs them."""
 
 from __future__ import annotations
 

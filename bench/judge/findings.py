@@ -139,7 +139,7 @@ class Criterion:
 
 
 def inconclusive(findings: Iterable[Finding], unit: str) -> list[Finding]:
-    """The inconclusive findings; those of one reason are one, which names their subjects."""
+    """The inconclusive findings; those with the same reason become one, which names all their subjects."""
     groups: dict[tuple[str, str | None], list[Finding]] = {}
     for each in findings:
         if each.ok is None:

@@ -59,7 +59,7 @@ def diagnostics(log: Log) -> Iterator[Verdict]:
 
 
 def _of_ras(said: Sequence[Diagnosed]) -> list[Diagnosed]:
-    """What stands between the first and the last line of a report of RAS; a check of pairs may print beside it."""
+    """The lines of RAS's reports; a check of pairs may print its own lines among them."""
     found, inside = list[Diagnosed](), False
     for each in said:
         own = each.text == _RAS_BEGUN or each.text.startswith(_RAS_ENDED) or _RAS_SKIPPED in each.text
@@ -71,7 +71,7 @@ def _of_ras(said: Sequence[Diagnosed]) -> list[Diagnosed]:
 
 
 def _ended(said: Sequence[Diagnosed], begun: str, ended: str) -> tuple[list[Diagnosed], str]:
-    """What stands between first and last lines, and why not all of it is there; "" where it is."""
+    """The lines between the first and the last of each check, and why some are missing; "" where none is."""
     first = sum(each.text == begun for each in said)
     last = sum(each.text.startswith(ended) for each in said)
     found = [each for each in said if each.text != begun and not each.text.startswith(ended)]

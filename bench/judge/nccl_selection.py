@@ -92,7 +92,7 @@ def _selection(
 
 
 def _compare(lists: Sequence[Using], rails: Collection[str], link: str) -> tuple[Status, str]:
-    """Complete lists against the rails, both ways."""
+    """Whether complete lists hold every rail and nothing else."""
     if not rails:
         return Status.INCONCLUSIVE, "there are no rails to compare with"
     for using in lists:
@@ -109,7 +109,7 @@ def _compare(lists: Sequence[Using], rails: Collection[str], link: str) -> tuple
 
 
 def _faults(process: LogProcess, excluded: Collection[str]) -> Iterator[str]:
-    """What one line is enough to show."""
+    """The faults that a single line proves, whatever else of the log is missing."""
     for using in process.using:
         for hca in using.hcas:
             if _among(hca, excluded):

@@ -336,7 +336,7 @@ LINK: dict[bool | None, str] = {
 
 
 def _whatever_the_size(by_size: Sequence[tuple[int, float]]) -> bool | None:
-    """Whether most much smaller messages show half the seconds of the largest that shows any; None: no such."""
+    """Whether most of the much smaller messages show half the seconds of the largest one; None where there are none."""
     shown = [(size, seconds) for size, seconds in by_size if seconds > 0]
     if not shown:
         return None

@@ -111,7 +111,7 @@ def _obey(
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
-    """Process and user at the other end of a Unix socket; of one that listens, who made it listen."""
+    """Process and user at the other end of a Unix socket; of a socket that listens, those that made it listen."""
     pid, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, user
 

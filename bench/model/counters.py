@@ -137,7 +137,7 @@ class Delta:
         return _new_last(row for row in rows if row is not None)
 
     def names(self, subject: str) -> dict[str, Mapping[str, int]]:
-        """Group → the counters of a port or interface that either snapshot has, with the value of one of them."""
+        """Group → counter → its value in a snapshot that has it, of a port or interface."""
         found = dict(self.before.get(subject, {}))
         for group, values in self.after.get(subject, {}).items():
             if not values.keys() <= found.setdefault(group, values).keys():
@@ -237,7 +237,7 @@ def _traffic(moved: Delta, subject: str) -> Traffic:
 
 
 def _certain_growth(before: int | None, after: int | None) -> int | None:
-    """The growth of a counter that stands at no maximum of any; None where a closer look is needed."""
+    """How much a counter grew; None where it fell, is absent, or stands where some counter ends: look closer there."""
     if before is None or after is None or after < before or after in _MAXIMA:
         return None
     return after - before

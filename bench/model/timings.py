@@ -22,8 +22,8 @@ SIGN = 7 if sys.byteorder == "little" else 0  # which of a double's eight bytes 
 def _possible(values: array[float]) -> bool:
     """Whether all are above 0 and finite. Looking at each takes as long as reading it; these three ask C."""
     data = values.tobytes()
-    # eight zero bytes are a 0, or across two values one that is next to 0; what is no number, infinite or too much for
-    # a time makes the sum so too
+    # eight zero bytes are a 0, or the end of one value and the beginning of the next, which is then next to 0; a value
+    # that is NaN, infinite or too long for a time makes the sum so too
     return data[SIGN::8].isascii() and NOTHING not in data and sum(values) < LONGEST
 
 

@@ -80,7 +80,7 @@ class LogProcess:
 
     @property
     def ends_among_channels(self) -> bool:
-        """Whether nothing follows the channels to other nodes that says they are all of them: the log is cut there."""
+        """Whether the log is cut among the channels to other nodes: no line after them says that these are all."""
         last = max((channel.line for channel in self.channels if channel.transport == "NET"), default=0)
         after = max((said.line for said in self.connected), default=0)
         return last > 0 and last >= max(after, self.completed("Init", "Destroy", "Abort"))

@@ -12,8 +12,8 @@ import selectors
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from bench.model.lines import HeardBroadcasts
 from bench.probe.host import node_name
 
 PORT = 47113  # UDP; free of any service that IANA lists
@@ -22,8 +22,8 @@ EVERY = 0.2  # seconds between two words: one may be lost while a switch learns
 MOST_BYTES = 512
 
 
-def hear_broadcasts(rails: Sequence[str], job: str, seconds: float = SECONDS) -> dict[str, Any]:
-    """{"heard": [[own rail, sender, its rail]], "silent": {rail: why it could not be asked}}; never raises.
+def hear_broadcasts(rails: Sequence[str], job: str, seconds: float = SECONDS) -> HeardBroadcasts:
+    """What arrives on each rail of what the others send; never raises.
 
     ``job``: a word that only this job's nodes know, so that another job on the same wires is not heard.
     """
@@ -39,7 +39,7 @@ def hear_broadcasts(rails: Sequence[str], job: str, seconds: float = SECONDS) ->
     finally:
         for ear in ears.values():
             ear.close()
-    return {"heard": sorted([list(word) for word in heard]), "silent": silent}
+    return HeardBroadcasts(tuple(sorted(heard)), silent)
 
 
 def _ear(rail: str) -> socket.socket:

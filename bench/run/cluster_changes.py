@@ -128,7 +128,7 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _lasting(node: Node) -> Iterator[Interface]:
-    """Interfaces that are there from boot to boot: containers come and go with theirs."""
+    """The interfaces that outlast a boot; those of containers come and go."""
     for interface in node.interfaces:
         if not interface.name.startswith(INWARD):
             yield interface

@@ -50,7 +50,7 @@ class GateOptions:
     forget       begin anew with the counters of now
     history      of nightly runs, with the ``cluster``'s name in it ("" for none)
     limit        seconds for everything
-    scratch      folder for what levels 2 and 3 make; whoever asks removes it, also where it ends this process
+    scratch      folder for what levels 2 and 3 make; the caller removes it, also where it ends this process
     """
 
     profile_name: str

@@ -18,8 +18,9 @@ STEP = "railgauge history show DIR; after a repair: railgauge gate --level 3"
 
 
 def last_nights(folder: str, names: Sequence[str], node: str) -> Iterator[Verdict]:
-    """What the node's cluster says of it. ``names``: those that the nights may have recorded it by, else it is the only
-    one in the history. Raises HistoryError, also where it is not known which cluster is meant.
+    """A verdict on the node by the last night of its cluster. ``names``: what that cluster may be called in the
+    history; where it has none of them, its only cluster. Raises HistoryError, also where it is not known which one is
+    meant.
     """
     for cluster in _clusters(folder, names):
         yield last_night(folder, cluster, node)

@@ -123,7 +123,7 @@ class Supervisor:
         if what == "activity":
             return self._activity(message)
         if what == "wiring":
-            return hear_broadcasts(message["rails"], message["job"])
+            return dict(to_json(hear_broadcasts(message["rails"], message["job"])))
         if what == "listen":
             return {"ports": listen(message["addresses"], message["greeting"], message.get("ports", ()))}
         if what == "reach":

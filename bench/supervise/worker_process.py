@@ -151,7 +151,7 @@ class Worker:
 
     @property
     def stage(self) -> str:
-        """What it does before it can report that itself."""
+        """What the worker does before it can report its stage itself."""
         return "starting" if self._server.warm else "importing torch"
 
     def send(self, message: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from bench.model.lines import HeardBroadcasts
 from bench.probe.rail_wiring import _word, hear_broadcasts
 
 
@@ -42,6 +43,6 @@ def test_anything_else_is_no_word(data):
 
 def test_a_rail_that_does_not_exist_is_said_and_breaks_nothing():
     found = hear_broadcasts(["no-such-dev"], "job", seconds=0.0)
-    assert found["heard"] == []
-    assert set(found["silent"]) == {"no-such-dev"}
-    assert hear_broadcasts([], "job", seconds=0.0) == {"heard": [], "silent": {}}
+    assert found.heard == ()
+    assert set(found.silent) == {"no-such-dev"}
+    assert hear_broadcasts([], "job", seconds=0.0) == HeardBroadcasts((), {})

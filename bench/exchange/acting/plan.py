@@ -98,8 +98,8 @@ def allowed(at_most: float, nodes: int, before: int) -> int:
 
 
 def perform(steps: Sequence[SchedulerStep], folder: Path, run: Run = ask) -> None:
-    """Keep each step before its commands run: what cannot be kept is not done, and a step that is cut off can be taken
-    back. Of one that fails what was done is kept. Raises CannotAct, RunError.
+    """Run the commands of each step, which is first saved: a step that cannot be saved is not done, and one that is cut
+    off can be undone. Of a step that fails, the commands that were run stay saved. Raises CannotAct, RunError.
     """
     done = list(_saved(folder))
     for step in steps:

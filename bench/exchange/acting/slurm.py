@@ -67,7 +67,7 @@ def cluster(run: Run = ask) -> SlurmNodes:
 
 
 def moot(steps: Sequence[SchedulerStep], run: Run = ask) -> tuple[SchedulerStep, ...]:
-    """Those of ``steps`` of which Slurm has nothing left, or that somebody else, or another run, has made his own."""
+    """The steps that need no undoing: Slurm shows nothing of them, or somebody else or another run changed the node."""
     slurm = [step for step in steps if step.undo[0][0] == "scontrol"]
     if not slurm:
         return ()

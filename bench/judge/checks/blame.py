@@ -208,6 +208,6 @@ def _disturbed(evidence: Evidence, limit: Limit) -> dict[Ends, str]:
 
 
 def _again_and_again(disturbed: Iterable[Ends]) -> dict[str, int]:
-    """Ports with several disturbed transfers -> how many: something passes by once, and stays where it comes again."""
+    """Port → how many of its transfers were disturbed, where that is several: a disturbance that comes again stays."""
     times = Counter(f"{node} rail {rail}" for a, b, rail in disturbed for node in (a, b))
     return {port: count for port, count in times.items() if count > 1}

@@ -154,7 +154,7 @@ def command(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _of_machines(evidence: Evidence) -> str:
-    """What an import cannot hold."""
+    """Says what the folder of an import holds that no import has; "" where it holds nothing of that."""
     if _word(evidence) != "import":
         return f"manifest.json says {' '.join(evidence.manifest.command) or 'nothing'}"
     run = evidence.run

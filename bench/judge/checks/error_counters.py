@@ -56,7 +56,7 @@ MATHIS = "Mathis et al. 1997: at 1 % loss and 0.1 ms one connection carries at m
 
 GOOD = Finding(
     "rail", True, "no error counter increased"
-)  # of a large run many thousands, which are counted alone
+)  # of a large run there are many thousands, which are only counted
 
 _of_counters = partial(
     check, source="counters before and after each phase", unless=(nothing_begun,), beside=True
@@ -156,9 +156,9 @@ def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]
 
 @lru_cache(maxsize=1024)
 def _lacking(kind: str, groups: tuple[tuple[str, ...], ...]) -> tuple[list[str], bool]:
-    """(what a rail of this kind must count and does not, whether it counts errors); ``groups``: each with its counters.
+    """(the error counters that a rail of this kind must have and lacks, whether it has any error counter).
 
-    The rails of a cluster have the same ones.
+    ``groups``: the name of each group, then its counters. Nearly all rails of a cluster have the same ones.
     """
     group, names = WANTED.get(kind, ("", ()))
     there = {(group, name) for group, *names in groups for name in names}

@@ -252,9 +252,10 @@ def _judge(
 def _without_earlier_traffic(
     found: Finding, window: CounterWindow, role: Role, before: CounterWindow | None
 ) -> Finding | NotApplicable:
-    """The finding, apart from what the device carried before anything was measured, as storage does, and goes on with.
+    """The finding, less the traffic that was on the device before anything was measured and goes on, as of storage.
 
-    A port that is no rail and that the profile does not exclude may carry a little, or in a phase inside the nodes.
+    A port that is no rail and that the profile does not exclude may carry a little, and in a phase that stays inside
+    the nodes anything.
     """
     if found.ok:
         return found

@@ -138,7 +138,7 @@ def ecc(gpu: Gpu, _: Evidence) -> Answer:
 )
 @_each_gpu
 def remap(gpu: Gpu, _: Evidence) -> Answer:
-    """No row of a GPU's memory waits to be remapped, and none could not be."""
+    """No row of a GPU's memory waits to be remapped, and no remapping has failed."""
     pending, failed = gpu.ecc.remap_pending, gpu.ecc.remap_failed
     if failed:
         return False, "row remapping failed"

@@ -18,7 +18,7 @@ from .bounds import who, with_ceiling
 UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
 LATE = "see what holds up small messages: the power state of processors and PCIe, another load on the rails"
 MOST = 8  # series without a bound that are named
-GOOD = Finding("all rows", True, "")  # of a large run a hundred thousand, which are counted and not shown
+GOOD = Finding("all rows", True, "")  # of a large run there are 100 000, which are only counted
 
 
 def no_speed(evidence: Evidence) -> str:

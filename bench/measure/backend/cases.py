@@ -184,7 +184,7 @@ def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Ver
 
 
 def _all_or_none(act: Callable[[], Result], group: Group) -> Result:
-    """What ``act`` gives, on all ranks; Unsupported on all where it is on one, since the others would wait for it."""
+    """The result of ``act``. Raises Unsupported on all ranks where one raised it: the others would wait for it."""
     trouble, result = "", None
     try:
         result = act()
