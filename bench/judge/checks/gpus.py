@@ -106,9 +106,8 @@ def count(evidence: Evidence) -> Iterator[Finding]:
 @_each_gpu
 def name(gpu: Gpu, evidence: Evidence) -> Answer:
     """Every GPU is of the model that the profile names."""
-    if gpu.name is None:
-        return None, "is not known"
-    return evidence.profile.gpu_name in gpu.name, f"is {gpu.name}"
+    ok = None if gpu.name is None else evidence.profile.gpu_name in gpu.name
+    return ok, f"is {gpu.name or 'not known'}"
 
 
 @_of_gpus(
@@ -199,9 +198,8 @@ def clocks(gpu: Gpu, _: Evidence) -> Answer:
 @_each_gpu
 def compute_mode(gpu: Gpu, _: Evidence) -> Answer:
     """Every GPU accepts a process."""
-    if gpu.compute_mode is None:
-        return None, "compute mode is not known"
-    return gpu.compute_mode in ("default", "exclusive process"), f"compute mode is {gpu.compute_mode}"
+    ok = None if gpu.compute_mode is None else gpu.compute_mode in ("default", "exclusive process")
+    return ok, f"compute mode is {gpu.compute_mode or 'not known'}"
 
 
 @_of_gpus(
