@@ -129,9 +129,15 @@ def _present(port: ExpectedPort, attachment: Attachment | None, fabric: Subnet, 
         )
     if attachment is None:
         return verdict(Status.FAIL, "not on the fabric", "check its cable, transceiver and switch port")
+    if attachment.switch is None and not _has_switch(fabric):
+        return verdict(Status.SKIP, "this fabric has no switch: the nodes are cabled to each other")
     if attachment.switch is None:
         return verdict(Status.FAIL, "on no switch port", "check its cable, transceiver and switch port")
     return verdict(Status.PASS, f"on {where(attachment.switch)}")
+
+
+def _has_switch(fabric: Subnet) -> bool:
+    return any(end.kind == "SW" for row in fabric.rows for end in (row.near, row.far) if end)
 
 
 _Ends = tuple[tuple[str, LinkRow | None], ...]
@@ -139,8 +145,8 @@ _Ends = tuple[tuple[str, LinkRow | None], ...]
 
 def _both(attachment: Attachment) -> _Ends:
     """The link as the HCA and as the switch report it; None for an end that did not."""
-    switch = where(attachment.switch) if attachment.switch else "the switch"
-    return (where(attachment.hca), attachment.at_hca), (switch, attachment.at_switch)
+    far = attachment.at_far_end
+    return (where(attachment.hca), attachment.at_hca), (where(far.near) if far else "the switch", far)
 
 
 def _link(

@@ -23,15 +23,15 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Attachment:
-    """An HCA port on its switch port.
+    """An HCA port and the switch port that it is cabled to; ``switch`` is None where the far end is none.
 
-    ``at_hca`` and ``at_switch`` are the same cable as each end reports it.
+    ``at_hca`` and ``at_far_end`` are the same cable as each end reports it.
     """
 
     hca: End
     switch: End | None
     at_hca: LinkRow | None
-    at_switch: LinkRow | None
+    at_far_end: LinkRow | None
 
 
 def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryErrors | None) -> Subnet:
@@ -81,14 +81,14 @@ def attachments(fabric: Subnet) -> tuple[Attachment, ...]:
                 hcas.setdefault(end.guid, end)
     found = {}
     for row in fabric.rows:
-        if row.far and row.far.guid in hcas and row.near.kind == "SW":
+        if row.far and row.far.guid in hcas:
             found[row.far.guid] = row
     return tuple(_attachment(hca, rows.get((guid, hca.port)), found.get(guid)) for guid, hca in hcas.items())
 
 
-def _attachment(hca: End, at_hca: LinkRow | None, at_switch: LinkRow | None) -> Attachment:
-    far = at_switch.near if at_switch else at_hca.far if at_hca else None
-    return Attachment(hca, far if far and far.kind != "CA" else None, at_hca, at_switch)
+def _attachment(hca: End, at_hca: LinkRow | None, at_far_end: LinkRow | None) -> Attachment:
+    far = at_far_end.near if at_far_end else at_hca.far if at_hca else None
+    return Attachment(hca, far if far and far.kind != "CA" else None, at_hca, at_far_end)
 
 
 def trunks(fabric: Subnet) -> tuple[tuple[LinkRow, LinkRow | None], ...]:

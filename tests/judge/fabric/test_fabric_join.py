@@ -51,7 +51,7 @@ def test_an_hca_is_on_its_switch_port():
     on = {attachment.hca.name: attachment for attachment in attachments(fabric("healthy"))}
     assert len(on) == 6
     assert where(on["node1 mlx5_2"].switch) == "leaf2 port 2"
-    assert on["node1 mlx5_2"].at_switch.far.guid == on["node1 mlx5_2"].at_hca.near.guid
+    assert on["node1 mlx5_2"].at_far_end.far.guid == on["node1 mlx5_2"].at_hca.near.guid
 
 
 def test_links_between_switches_are_found_once():
@@ -174,6 +174,11 @@ def test_an_hca_that_is_cabled_to_another_one_is_on_no_switch_port():
         ("node1 mlx5_1/1", "on no switch port"),
     ]
     assert {row.status for row in links.uplinks(joined)} == {Status.SKIP}, "leaf1 is no leaf of theirs"
+    alone = links.hca_ports(replace(seen, rows=cabled), WANTED[:1], 4, RATE, "plan")
+    assert [(row.check, row.status) for row in alone] == [
+        ("fabric.port", Status.SKIP),
+        ("fabric.link", Status.PASS),
+    ], "two nodes without any switch between them"
 
 
 def test_nothing_seen_and_nothing_wanted_are_errors():
