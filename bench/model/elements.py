@@ -154,6 +154,21 @@ def _ones(high: int, low: int, count: int) -> tuple[int, ...]:
     return tuple(high if j in chosen else low for j in range(MODULUS))
 
 
+def cancelling(kind: Element, op: str, rank: int, ranks: int) -> int:
+    """What ``rank`` sends so that the reduction over all ranks is 0, whatever its order, and most ranks' own is not.
+
+    0 on every rank where the type has no negative values, or cannot hold the sum of half of the ranks.
+    """
+    signed = kind.name != "uint8"
+    if op in ("min", "max", "prod"):
+        other = -int(signed) if op == "max" else 1
+        return other if rank else 0
+    if ranks < 2 or not signed or ranks // 2 > kind.exact:
+        return 0
+    odd = 3 * (ranks % 2)  # three ranks cancel out among themselves, the others in pairs
+    return (1, 1, -2)[rank] if rank < odd else 1 - 2 * ((rank - odd) % 2)
+
+
 def tolerance(kind: Element, op: str, ranks: int) -> float:
     """Relative error allowed: 0, but for ``avg`` on floats, whose 1/n is rounded once on each rank."""
     if op != "avg" or not kind.floating:

@@ -8,6 +8,7 @@ from bench.model.elements import (
     PERIOD,
     REDUCTIONS,
     UnknownName,
+    cancelling,
     element,
     pattern,
     reduction,
@@ -86,3 +87,15 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_half_of_a_products_places_are_high_until_all_ranks_together_would_be_too_high(ranks, high):
     """2 to the 6th is the most that an int8 holds."""
     assert pattern(ELEMENTS["int8"], "prod", ranks).values.count(2) == high
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize(("kind", "op"), PAIRS, ids=lambda row: row.name)
+def test_what_cancels_out_is_zero_after_one_call_and_was_not_before(kind, op, ranks):
+    sent = [cancelling(kind, op.name, rank, ranks) for rank in range(ranks)]
+    assert op.of(sent) == 0
+    assert kind.name != "uint8" or min(sent) == 0
+    held = kind.name != "uint8" and ranks // 2 <= kind.exact
+    lays = ranks > 1 and (op.name in ("min", "prod") or held or (op.name, kind.name) == ("max", "int8"))
+    assert sum(map(bool, sent)) >= (ranks - 1 if lays else 0)
+    assert max(map(abs, sent)) <= 2

@@ -26,7 +26,7 @@ from bench.measure.work_order import CAPTURING, Progress, WorkOrder, first_line
 from bench.model.buffers import rotation
 from bench.model.collective_calls import Call
 from bench.model.collectives import collective
-from bench.model.elements import element, pattern, reduction
+from bench.model.elements import cancelling, element, pattern, reduction
 from bench.model.measurement import Case, Extra, Measurement, Window
 from bench.model.timings import Blocks, Seconds
 from bench.model.typed_json import to_json
@@ -180,6 +180,7 @@ def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Ver
         shared=bool(together),
         accumulates=row.reduces and together in ("same", "slice-of-send"),
         launch=launch,
+        start=cancelling(kind, case.op, rank, n) if row.symmetric and together == "same" else 0,
     )
 
 

@@ -31,7 +31,7 @@ class Verifier:
     """The comparisons of one case on this rank.
 
     shared       whether the send and the receive buffer share memory
-    accumulates  whether a call reduces into what the next one sends
+    accumulates  whether a call reduces into what the next one sends; ``start``: what it sends first (``cancelling``)
     made         calls launched so far; ``wrong`` elements among ``checked`` in ``verified`` calls; ``first``: the first
     """
 
@@ -42,6 +42,7 @@ class Verifier:
     shared: bool
     accumulates: bool
     launch: Launch
+    start: int = 0
     made: int = 0
     wrong: int = 0
     checked: int = 0
@@ -50,6 +51,8 @@ class Verifier:
     _timed_data: int = 0
     _begun: float = 0.0
     _spent: float = 0.0
+    _blocks: int = 0
+    _blind: bool = False
 
     def call(self, number: int) -> None:
         """Launch call ``number`` of a block. This is inside the timed loop: nothing but the count is kept."""
@@ -59,6 +62,8 @@ class Verifier:
     def one(self, repetition: int) -> None:
         """One call on fresh data and a poisoned receive buffer, compared element by element."""
         which = repetition % len(self.buffers)
+        if not self.made:
+            self._blind = not self._sees_poison(which, repetition)
         self.buffers.recv[which].fill_(POISON)
         self.data.fill(self.buffers.send[which], self.group.place, repetition)
         self.group.together()
@@ -66,16 +71,31 @@ class Verifier:
         self.group.clock.settle()
         self._compare(which, repetition, self.made - 1)
 
+    def _sees_poison(self, which: int, repetition: int) -> bool:
+        """Whether comparing finds a buffer wrong that no call has written: only then does it count as comparing.
+
+        Of a few elements all may happen to be one poison; none is two.
+        """
+        received = self.buffers.recv[which]
+        if not self.truth or not received.numel():
+            return True
+        found = (
+            self.data.wrong(received.fill_(poison), self.truth, self.group.place, repetition)[0]
+            for poison in (POISON, POISON + 1)
+        )
+        return any(found)
+
     def prepare_timing(self, repetition: int) -> None:
         """Lay the data that timed calls work on.
 
-        A reduction in place takes its own result as the next input, which would grow without end: it gets zeros,
-        which every reduction keeps, so that a wrong element of any call stays in the buffer until it is compared.
+        A reduction in place takes its own result as the next input, which would grow without end: it gets what the
+        first call makes zeros of. Every reduction keeps these, so that a wrong element of any call stays in the
+        buffer until it is compared, and so does what a call that did nothing has left.
         """
         self._timed_data, self._begun, self._spent = repetition, time.perf_counter(), 0.0
         for at, send in enumerate(self.buffers.send):
             if self.accumulates:
-                send.zero_()
+                send.fill_(self.start)
             elif at == 0:
                 self.data.fill(send, self.group.place, repetition)
             else:
@@ -83,19 +103,29 @@ class Verifier:
 
     def after_block(self, calls: int) -> None:
         """Compare what the calls of a timed block left; called with nothing in flight and no clock running."""
+        written = range(min(calls, len(self.buffers)))
         begin = time.perf_counter()
-        if not self.truth or self._spent > BLOCK_SHARE * (begin - self._begun):
-            return
+        if self.truth and self._spent <= BLOCK_SHARE * (begin - self._begun):
+            self._after_calls(calls, written)
+            self.group.clock.settle()
+            self._spent += time.perf_counter() - begin
+        self._blocks += 1
+        # on every rank at once, or the reduction of the next call is not 0: it does not depend on a rank's clock
+        if self.accumulates and self._blocks & (self._blocks - 1) == 0:
+            for which in written:
+                self.buffers.send[which].fill_(self.start)
+            self.group.clock.settle()
+
+    def _after_calls(self, calls: int, written: range) -> None:
+        """Compare the buffers that a block of calls has written, and make them such as the next block must write."""
         rotation = len(self.buffers)
-        for which in range(min(calls, rotation)):
-            last = (
-                which + (calls - 1 - which) // rotation * rotation
-            )  # of the block's calls, into this buffer
+        for which in written:
+            last = which + (calls - 1 - which) // rotation * rotation  # of the calls into this buffer
             self._compare(which, self._timed_data, self.made - calls + last, zeros=self.accumulates)
-            if not self.shared:  # the next block must write it again
+            if not self.accumulates:
                 self.buffers.recv[which].fill_(POISON)
-        self.group.clock.settle()
-        self._spent += time.perf_counter() - begin
+            if self.shared and not self.accumulates:
+                self.data.fill(self.buffers.send[which], self.group.place, self._timed_data)
 
     def after_timing(self, repetition: int, seconds: float) -> None:
         """Verify calls one by one, one at least, for about AFTER_SHARE of ``seconds``.
@@ -119,7 +149,7 @@ class Verifier:
 
     def _compare(self, which: int, repetition: int, call: int, *, zeros: bool = False) -> None:
         """Compare buffer ``which``, last written by ``call``, with the truth of this data or with zeros."""
-        if not self.truth:
+        if not self.truth or self._blind:
             return
         received = self.buffers.recv[which]
         if zeros:

@@ -9,10 +9,12 @@ torch = pytest.importorskip("torch")
 import torch.distributed as dist  # noqa: E402
 
 from bench.measure.backend import cases  # noqa: E402
+from bench.measure.backend.correctness import POISON, Data  # noqa: E402
 from bench.measure.backend.group import Group, HostClock  # noqa: E402
 from bench.measure.loop import TimingRules  # noqa: E402
 from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
+from bench.model.elements import PERIOD  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
 
 TABLES = {"all_reduce": COLLECTIVES, "reduce_scatter": COLLECTIVES, "copy_device": COPIES}
@@ -145,3 +147,18 @@ def test_nothing_is_verified_where_nobody_asked_for_it(alone):
     row = cases.measure_case(case, alone, cases.CaseContext(order, Progress(), lambda kind, **fields: None))
     assert (row.checked, row.verified, row.wrong) == (0, 0, (None,))
     assert row.made > 0
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_comparison_that_finds_nothing_wrong_has_compared_nothing(alone, monkeypatch, name):
+    plant(monkeypatch, name, zeros_from_the_third)
+    monkeypatch.setattr(Data, "_differ", lambda self, got, wanted: got != got)
+    row = measured(case_of(name), alone)
+    assert (row.wrong, row.checked, row.verified) == ((None,), 0, 0)
+
+
+def test_what_happens_to_be_one_poison_is_compared_all_the_same(alone, monkeypatch):
+    monkeypatch.setattr(
+        Data, "_period", lambda self, like, *_, **__: torch.full((PERIOD,), POISON, dtype=like.dtype)
+    )
+    assert measured(case_of("copy_device"), alone).wrong == (0,)

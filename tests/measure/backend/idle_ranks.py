@@ -1,0 +1,47 @@
+"""One of two real ranks of gloo whose collective does nothing for a while: python idle_ranks.py RANK FILE NAME FROM
+
+In its timed calls from number FROM on no call of NAME moves anything; before and after timing all do. Rank 0 prints its
+measurement as a JSON line.
+"""
+
+import json
+import sys
+from dataclasses import replace
+
+import torch
+import torch.distributed as dist
+
+from bench.measure.backend.cases import CaseContext, measure_case
+from bench.measure.backend.group import Group, HostClock
+from bench.measure.loop import TimingRules
+from bench.measure.work_order import Progress, WorkOrder
+from bench.model import typed_json
+from bench.model.collectives import COLLECTIVES
+from bench.plan import Request, sweep_cases
+
+RULES = TimingRules(precision=0.0, budget=1.0)
+
+
+def main(rank: int, file: str, name: str, idle_from: int) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    progress, timed, row = Progress(), [], COLLECTIVES[name]
+
+    def call(c, send, recv):
+        if progress.stage == "timing":
+            timed.append(None)
+        if progress.stage != "timing" or len(timed) <= idle_from:
+            row.call(c, send, recv)
+
+    COLLECTIVES[name] = replace(row, call=call)
+    case = sweep_cases("collectives", Request(name, 65536, 65536, placements=("in",)), ((0, 1),))[0]
+    order = WorkOrder("x", (case,), rank, 2, rank, "gloo", "", 60.0, RULES, 2)
+    group = Group((0, 1), rank, None, torch.device("cpu"), HostClock())
+    found = measure_case(case, group, CaseContext(order, progress, lambda kind, **fields: None))
+    if rank == 0:
+        print(json.dumps(typed_json.to_json(found)), flush=True)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
