@@ -942,6 +942,71 @@ tampering("a GPU is at 105 °C before the run", FAIL, "gpus.clocks", "n1 GPU 3",
 )
 
 
+# ── what a second hunt found that passed ────────────────────────────────────────────────────────────────
+
+
+def rails_count(phase: str, nodes: tuple[int, ...], share: float) -> Change:
+    """The rails of these nodes count so much of the bytes of that phase."""
+    before: dict[tuple[int, str, str], int] = {}
+    lost: dict[tuple[int, str, str], int] = {}
+
+    def each(line: CounterLine, node: int, readings: Readings) -> None:
+        for key in ((node, f"mlx5_{at}/1", counter) for at in range(1, 9) for counter in DATA):
+            value = readings[key[1]]["counters"][key[2]]
+            if line.phase == phase and node in nodes:
+                grown = value - before.setdefault(key, value)
+                lost[key] = lost.get(key, 0) + int(grown * (1 - share))
+            readings[key[1]]["counters"][key[2]] = value - lost.get(key, 0)
+
+    return counted(each)
+
+
+tampering(
+    "the rails of a node count nothing in the collectives", INCONCLUSIVE, "rails.share", "n0", "sent 0 B"
+)(rails_count("collectives", (0,), 0.0))
+tampering(
+    "all rails count four tenths of what the collectives sent", INCONCLUSIVE, "rails.share", "n1", "at least"
+)(rails_count("collectives", (0, 1), 0.4))
+tampering(
+    "the rails of a node count nothing between neighbours", INCONCLUSIVE, "rails.share", "n0", "sent 0 B"
+)(rails_count("pairs", (0,), 0.0))
+
+
+tampering("more calls were verified than were made", INCONCLUSIVE, "correctness", "not compared")(
+    rows(lambda row: replace(row, verified=1000, made=900, checked=1 << 50))
+)
+tampering(
+    "half of the calls that were timed were made", INCONCLUSIVE, "clock", "its times are of", "were made"
+)(in_collectives(lambda row: replace(row, verified=2, made=row.calls * len(row.pipelined) // 2 + 1)))
+
+
+tampering("a clock ran a fifth too fast", INCONCLUSIVE, "clock", "its calls took", "all of its measuring")(
+    in_collectives(lambda row: replace(row, ended=row.started + (row.ended - row.started) / 1.5))
+)
+tampering("host copies are faster than PCI Express", INCONCLUSIVE, "limits.host_copies", "n0 GPU 3", "63.0")(
+    times(0.5, "copies", lambda case, row: case.collective.startswith("copy_to") and row.ranks == (3,))
+)
+tampering("one rail is faster than its port under load", INCONCLUSIVE, "blame.intermittent", "rail mlx5_4")(
+    windows(lambda w: replace(w, seconds=tuple(each / 2 for each in w.seconds)) if 3 in w.ranks else w)
+)
+tampering("NCCL read another selector on one rank", INCONCLUSIVE, "nccl.settings", "rank 5", "=mlx5_1")(
+    log(5, lambda text: text.replace("NCCL_IB_HCA set to ^=mlx5_0", "NCCL_IB_HCA set to =mlx5_1"))
+)
+tampering("a row says less of its noise than its blocks", INCONCLUSIVE, "limits.busbw", "too uncertain")(
+    rows(
+        lambda row: replace(
+            row,
+            pipelined=tuple(
+                tuple(seconds * (1.1 if at % 2 else 0.98) for seconds in block)
+                for at, block in enumerate(row.pipelined)
+            ),
+        ),
+        "collectives",
+        lambda case, row: case.collective == "all_gather" and case.size == 8 << 30,
+    )
+)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

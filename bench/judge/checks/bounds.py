@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,12 +15,15 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.judge.wire import of_row
 from bench.model.profile import LARGE, Limit
-from bench.model.stats import median_without
+from bench.model.stats import median_without, relative_width
+from bench.model.timings import Blocks
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound
 from bench.plan.names import INSIDE, LINKS, NODES, RERUN
 from bench.store import IMPORTED
 from bench.store.rows import Row
+
+from .pcie import carried_by_pci
 
 ALONE_SHARE = (
     0.85  # of the profile's figure for one node: healthy ones differ by some per cent, a lost NVLS costs 25 %
@@ -29,6 +33,7 @@ MEMORY_SHARE = 0.5
 HOST_COPIES, DEVICE_COPY = ("copy_to_device", "copy_to_host"), "copy_device"
 SLOWER = 0.9  # of the other GPUs' median: what is below is said as a share of it
 TOO_FAST = "measure again: see whether the copies were made at all"
+BESIDE_ITS_CPU = re.compile(r"\bG[BH]\d")  # GH200, GB200, GB300: NVLink-C2C joins GPU and host
 LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
 
@@ -186,9 +191,24 @@ def host_copies(evidence: Evidence) -> Iterator[Finding]:
     """Every GPU copies from and to its host as fast as the profile asks, all GPUs at once."""
     rows = _copies(evidence, *HOST_COPIES)
     rates = _rates(rows)
-    for row in rows:
-        if evidence.profile.host_copies:
-            yield _copied(row, rates, evidence.profile.host_copies, evidence)
+    for row in rows if evidence.profile.host_copies else ():
+        assert evidence.profile.host_copies
+        found, link = _copied(row, rates, evidence.profile.host_copies, evidence), _link(row, evidence)
+        if row.busbw > link:
+            text = f"{found.measured}, more than the {show_rate(link)} of its PCI Express link"
+            found = structs.replace(found, ok=None, measured=text, step=TOO_FAST)
+        yield found
+
+
+def _link(row: Row, evidence: Evidence) -> float:
+    """Bytes/s that can pass between a GPU and its host; infinite where PCI Express is not all that joins the two."""
+    rank = row.measurement.ranks[0]
+    node, at = evidence.facts.get(evidence.run.node_of.get(rank, "")), evidence.gpu_of_rank.get(rank)
+    gpu = node.gpus[at] if node and at is not None and at < len(node.gpus) else None
+    # a virtual machine may show any link
+    if gpu is None or node is None or node.host.virtual or BESIDE_ITS_CPU.search(gpu.name or "GB0"):
+        return math.inf
+    return carried_by_pci(gpu.pci, virtual=False) or math.inf
 
 
 def _rates(rows: list[Row]) -> dict[str, list[float]]:
@@ -272,7 +292,7 @@ def against(row: Row, bound: Bound, subject: str = "") -> Finding:
 
 def _certain(found: Finding, row: Row) -> Finding:
     """The finding, INCONCLUSIVE where nothing was timed or its bound lies within the figure's confidence interval."""
-    width = row.measurement.precision
+    width = _width(row)
     assert found.value is not None and found.bound is not None
     if math.isnan(found.value):
         return structs.replace(found, ok=None, step="measure again: the row has no time")
@@ -282,6 +302,12 @@ def _certain(found: Finding, row: Row) -> Finding:
     return structs.replace(
         found, ok=None, measured=text, step="see what else uses the nodes, then measure again, longer"
     )
+
+
+def _width(row: Row) -> float | None:
+    """The relative width of a row's interval: as it says, or that of its own blocks where this is wider."""
+    said, own = row.measurement.precision, relative_width(Blocks.of(row.measurement.pipelined).slowest)
+    return max(own, said or 0.0) if math.isfinite(own) else said
 
 
 def missing(limit: Limit, evidence: Evidence) -> Finding | NotApplicable:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.judge.wire.counters import calls
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Mismatch, Window
 from bench.model.stats import quantile
@@ -25,6 +26,7 @@ APART = 10.0  # times: calls back to back overlap, and single ones wait for each
 CLOCKS_APART = (
     3600.0  # s that the clocks of two nodes may differ, or be set by, before a row is not this run's
 )
+CLOCKS_DIFFER = 1.05  # of the time by the host's clock, which a device's may differ by
 START = 0.01  # s that a call by itself may wait to be started
 
 
@@ -97,7 +99,7 @@ def _compared_everywhere(row: Row, imported: bool) -> bool:
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
         return imported
-    if found.made and not found.verified:
+    if found.made and not 0 < found.verified <= found.made:
         return False
     return all_compared(case, found.wrong, found.checked, max(1, found.verified))
 
@@ -227,18 +229,38 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
     ranks = len(row.measurement.ranks)
     if blocks and blocks.width != ranks and not is_import(evidence):
         return f"its blocks have the times of {blocks.width} of {ranks} ranks"
+    if (timed := calls(row.measurement, 0)) > row.measurement.made > 0:
+        return f"its times are of {timed} calls, and {row.measurement.made} were made"
     # a processor that others use may be away for a while: only of GPUs are times alike
     judged = evidence.backend == "nccl" and row.case.phase not in (STEADY, STEADY_AGAIN, "soak")
-    return _uneven(row) if judged and blocks else ""
+    uneven = _uneven(row) if judged and blocks else ""
+    return uneven or _longer_than_the_row(row, evidence)
+
+
+def _has_times(row: Row, evidence: Evidence) -> bool:
+    """Whether a row says when it was measured: not in an imported table, nor where the clock was set back beyond the
+    run's start.
+    """
+    ended = evidence.run.ended
+    set_back = ended is not None and ended < evidence.manifest.started
+    return bool(row.measurement.started) and not is_import(evidence) and not set_back
+
+
+def _longer_than_the_row(row: Row, evidence: Evidence) -> str:
+    """What a clock that runs too fast leaves behind: calls that took longer than all of their measuring."""
+    found = row.measurement
+    took = sum(Blocks.of(found.pipelined).slowest) * found.calls + sum(found.isolated)
+    lasted = found.ended - found.started
+    if not _has_times(row, evidence) or took <= CLOCKS_DIFFER * lasted + START:
+        return ""
+    measuring = f"all of its measuring {show_seconds(lasted)}" if lasted > 0 else "it ended before it began"
+    return f"its calls took {show_seconds(took)}, and {measuring}"
 
 
 def _outside_the_run(row: Row, evidence: Evidence) -> str:
-    """Why a row cannot be of this run, by its times; "" for an imported table, which has none, and where the clock was
-    set back beyond the run's start.
-    """
+    """Why a row cannot be of this run, by its times."""
     found, ended = row.measurement, evidence.run.ended
-    set_back = ended is not None and ended < evidence.manifest.started
-    if is_import(evidence) or not found.started or set_back:
+    if not _has_times(row, evidence):
         return ""
     if found.started < evidence.manifest.started - CLOCKS_APART:
         return f"began {show_seconds(evidence.manifest.started - found.started)} before the run"

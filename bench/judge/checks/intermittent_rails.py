@@ -18,11 +18,13 @@ from bench.judge.blame.intermittent import (
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.model.rails import members
 from bench.model.units import show_both, show_count, show_share
-from bench.plan.names import STEADY
+from bench.plan.names import STEADY, STEADY_AGAIN
 
 # of the floor of a rail by itself, which all rails together keep up: one call at a time costs some of it
 TOGETHER = 0.7
+LOADS = (STEADY, STEADY_AGAIN)
 ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
 
 
@@ -47,7 +49,7 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     measured = loads(evidence.run, evidence.rail_names)
     found = intermittent(measured)
     yield from (_named(each, measured, evidence) for each in _of_nodes(found, evidence))
-    steady = list(_steadily_slow(found, measured, evidence))
+    steady = [*_steadily_slow(found, measured, evidence), *_too_fast(evidence)]
     yield from steady
     wanted = len(evidence.rail_names)
     if not measured or measured[0].rings < wanted:
@@ -82,6 +84,30 @@ def _steadily_slow(
         yield Finding(
             "rails", None, text, wanted=f"{show_share(TOGETHER)} of {bound.text}", source=bound.source
         )
+
+
+def _too_fast(evidence: Evidence) -> Iterator[Finding]:
+    """Rails that are said to have moved more than their ports can: such windows were not measured well."""
+    port = evidence.rails.rate
+    if port is None or evidence.backend != "nccl":  # sockets take a message into their buffers
+        return
+    local = {rank.rank: rank.local_rank for rank in evidence.ranks}
+    loaded = {
+        (case.id, group): (case.size, evidence.rail_names[local[group[0]]])
+        for phase in evidence.run.plan.phases
+        for case in (phase.cases if phase.name in LOADS else ())
+        for group in case.groups
+    }
+    fastest: dict[str, float] = {}
+    for window in (each for each in evidence.run.windows if (each.case, each.ranks) in loaded):
+        size, rail = loaded[window.case, window.ranks]
+        rate = size / min(window.seconds) / len(members(rail))
+        fastest[rail] = max(rate, fastest.get(rail, 0.0))
+    for rail, rate in fastest.items():
+        if rate > port.value:
+            text = f"under load of all rails it is said to have moved {show_both(rate)}"
+            wanted = f"at most {port.text}, which the port can"
+            yield Finding(f"rail {rail}", None, text, rate, wanted=wanted, source=port.source)
 
 
 def _short(evidence: Evidence) -> str:

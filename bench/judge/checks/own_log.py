@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bench.judge import nccl_log
 from bench.judge.evidence import Evidence
@@ -64,6 +64,7 @@ def _nodes(process: LogProcess, evidence: Evidence) -> Iterator[Finding]:
     wanted="nothing that distorts",
     source="NCCL and torch.distributed documentation, by NCCL's own log",
     on_fail="unset it, or take it out of the conf file (see environment.files), and run again",
+    on_inconclusive="see whether the log is of this run, and what sets it: a wrapper of the launcher, a conf file",
     every="NCCL read no setting that distorts",
     unit="logs",
     unless=LOGGED,
@@ -78,7 +79,20 @@ def settings(evidence: Evidence) -> Iterator[Finding]:
         bad = [row for row in distortions(said, planned) if row.severity == FAIL]
         subject = f"rank {process.given}" if process.given is not None else process.name
         text = "; ".join(f"{row.name}={row.value!r}: {row.reason}" for row in bad)
-        yield Finding(subject, not bad, text or "no such setting")
+        other = "" if bad else _other(said, evidence)
+        yield Finding(subject, None if other else not bad, text or other or "no such setting")
+
+
+def _other(said: Mapping[str, str], evidence: Evidence) -> str:
+    """Which setting NCCL read otherwise than RailGauge gave it to the workers, by the profile of the run."""
+    if evidence.profile.text != evidence.manifest.profile_text:
+        return ""
+    given = evidence.profile.environment
+    return "; ".join(
+        f"NCCL read {name}={said[name]!r}, and the profile sets {value!r}"
+        for name, value in given.items()
+        if name in said and said[name].strip() != value.strip()
+    )
 
 
 @check(

@@ -109,7 +109,7 @@ def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     for node in evidence.nodes:
         for role in rails_of(node, evidence.rails):
             device = role.port or role.interface
-            carried = _carried(device.pci if device else None, bool(node.host.virtual))
+            carried = carried_by_pci(device.pci if device else None, virtual=bool(node.host.virtual))
             subject = f"{node.name} {role.name}"
             if carried is not None:
                 text = f"PCI Express carries {show_rate(carried, 'Gb/s')}"
@@ -123,7 +123,7 @@ def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable(text, evidence=tuple(hidden[:16]))
 
 
-def _carried(path: PciPath | None, virtual: bool) -> float | None:
+def carried_by_pci(path: PciPath | None, *, virtual: bool) -> float | None:
     """Bytes/s of the narrowest link, one direction; None where one of them is not known."""
     if path is None or not path.hops:
         return None

@@ -8,6 +8,7 @@ from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.judge.wire.counters import least_sent
 from bench.model.counters import bytes_moved
 from bench.model.rails import rails_of
 from bench.model.units import GIGA, show_share, show_size
@@ -17,7 +18,11 @@ PHASES = ("ring", "collectives")  # which load all rails of a node alike
 LEAST = (
     0.5  # of the mean of the node's rails; gather and scatter, which end at one GPU, move it by some per cent
 )
+CROSSING = (*PHASES, "pairs")  # of which it is known what each node sends at the least
+OF_CALLS = 0.9  # of that, which is without headers: what is missing went another way, or was not counted
 ENOUGH = GIGA  # bytes, as the mean over a node's rails, from which on NCCL uses all of its channels
+
+ELSEWHERE = "see exclusion.bytes and nccl.network for where they went, and railgauge probe for whether the ports count"
 
 
 def _no_collectives(evidence: Evidence) -> str:
@@ -39,10 +44,26 @@ def _no_collectives(evidence: Evidence) -> str:
     unless=(_no_collectives,),
 )
 def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """Every rail carries at least half of its node's mean in Ring and collectives, in each direction."""
-    judged = [window for window in evidence.windows if window.phase in PHASES]
-    for window in judged:
-        yield from _of_node(window, evidence)
+    """Every rail carries at least half of its node's mean in Ring and collectives, and together what the calls sent."""
+    least = {phase: least_sent(phase, evidence) for phase in CROSSING}
+    for window in evidence.windows:
+        short = _short(window, least.get(window.phase, {}).get(window.node.name, 0.0), evidence)
+        if short:
+            yield short
+        elif window.phase in PHASES:
+            yield from _of_node(window, evidence)
+
+
+def _short(window: CounterWindow, least: float, evidence: Evidence) -> Finding | None:
+    """The finding on rails that carried less than the node's calls sent at the ``least``; None where they did not."""
+    found = [bytes_moved(window.moved, role.name).sent for role in rails_of(window.node, evidence.rails)]
+    sent = sum(each for each in found if each is not None)
+    if not least or None in found or sent >= OF_CALLS * least:
+        return None
+    where, name = f"in phase “{phase_words(window.phase)}”", window.node.name
+    text = f"its rails sent {show_size(sent)} {where}, and its calls at least {show_size(round(least))}"
+    wanted = f"at least {show_share(OF_CALLS)} of what its calls sent, on its rails"
+    return Finding(f"{name} {where}", None, text, sent / least, wanted=wanted, step=ELSEWHERE)
 
 
 def _of_node(window: CounterWindow, evidence: Evidence) -> Iterator[Finding | NotApplicable]:

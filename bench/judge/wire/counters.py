@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence, derived
-from bench.model.bounds import wire_factor
+from bench.model.bounds import candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import bytes_moved
 from bench.model.facts import Node
@@ -143,6 +143,34 @@ def _expected(rows: Sequence[Row], evidence: Evidence) -> dict[str, tuple[float,
             before = found.get(node, (0.0, 0.0, 0.0))
             found[node] = before[0] + sum(amounts), before[1] + max(busy), before[2] + max(wall)
     return found
+
+
+def least_sent(phase: str, evidence: Evidence) -> dict[str, float]:
+    """Node → bytes that its calls of a phase sent by its rails at the least, whichever algorithms NCCL chose."""
+    found: dict[str, float] = {}
+    repetitions = evidence.manifest.settings.repetitions
+    for row in evidence.rows:
+        if row.case.phase == phase and row.case.id not in evidence.run.earlier:
+            made = calls(row.measurement, repetitions) if row.measurement.pipelined else 0
+            for node, sent in _least(row, evidence).items():
+                found[node] = found.get(node, 0.0) + made * sent
+    return found
+
+
+def _least(row: Row, evidence: Evidence) -> dict[str, float]:
+    """Bytes of one call that leave each node of the group; of a rooted collective a node may send nothing."""
+    ranks, case = row.measurement.ranks, row.case
+    try:
+        names, fabric = node_names(ranks, evidence), shape_of(case, ranks, evidence)
+    except Unplaced:
+        return {}
+    if not (collective(case.collective).symmetric or case.collective == "p2p_ring"):
+        return {}
+    # also where the log names one: of a tree, whose inner nodes send twice, a leaf sends as much as with SHARP
+    possible = candidates(case.collective, in_network=True)
+    return dict.fromkeys(
+        names, case.size * min(wire_factor(case.collective, each, fabric) for each in possible)
+    )
 
 
 def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
