@@ -172,7 +172,7 @@ def _skipped(path: str, text: str, version: Version) -> Iterator[SettingNote]:
             yield SettingNote(path, number, "has no name before '=' and is skipped")
     if version >= CONF_READS_HOME:
         for number, line in enumerate(text.split("\n"), 1):
-            if length(line) >= MAX_LINE:
+            if length(line) > MAX_LINE:
                 yield SettingNote(
                     path, number, f"is longer than {MAX_LINE} bytes: NCCL reads the rest as another line"
                 )

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,23 @@ PAIRS = [
     for op in REDUCTIONS.values()
     if kind.floating or not op.floating_only
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [
+        *(("float32", 1 << 24), ("float16", 1 << 11), ("bfloat16", 1 << 8), ("float64", 1 << 53)),
+        *(("int8", 127), ("uint8", 255), ("int32", (1 << 31) - 1), ("int64", 1 << 53)),
+    ],
+)
+def test_a_type_holds_whole_numbers_as_far_as_its_significand_or_its_range_goes(name, largest):
+    """IEEE 754: 24, 11 and 53 bits of significand; bfloat16 has 8. Truths are floats, so int64 ends with float64."""
+    assert ELEMENTS[name].exact == largest
+    assert ELEMENTS[name].floating is ("float" in name)
+    if name != "bfloat16" and ELEMENTS[name].floating:
+        assert (
+            np.dtype(name).type(largest) == largest and int(np.dtype(name).type(largest + 1)) != largest + 1
+        )
 
 
 @pytest.mark.parametrize("ranks", RANKS)

@@ -60,8 +60,8 @@ LINES = [
     ("NCCL_IB_HCA=x # y\n", MIDDLE, {HCA: "x # y"}),
     ("NCCL_IB_HCA=^=mlx5_0\r\n", MIDDLE, {HCA: "^=mlx5_0\r"}),
     ("NCCL_IB_HCA=^=mlx5_0\r\n", NEW, {HCA: "^=mlx5_0"}),
-    ("#A=1\n", MIDDLE, {}),
-    ("#A=1\n", (2, 25, 1), {"#A": "1"}),
+    ("#A=1\n", (2, 26, 2), {}),
+    ("#A=1\n", (2, 26, 1), {"#A": "1"}),
     ("#A=1\n", OLD, {"#A": "1"}),
     (" #A=1\n", MIDDLE, {" #A": "1"}),
     ("NCCL_IB_HCA\n=x\n\n", MIDDLE, {}),
@@ -108,7 +108,8 @@ def test_the_old_versions_comment_is_named():
 
 
 def test_a_long_line_is_named_from_2_30_3():
-    assert "another line" in notes({}, {ETC: "#" + "x" * 5000}, NEW)
+    assert "another line" in notes({}, {ETC: "#" + "x" * 4095}, NEW)
+    assert notes({}, {ETC: "#" + "x" * 4094 + "\n"}, NEW) == "", "a line that just fits is read whole"
 
 
 @pytest.mark.parametrize(
@@ -118,9 +119,10 @@ def test_a_long_line_is_named_from_2_30_3():
         ({"NCCL_CONF_FILE": "/x"}, MIDDLE, ("/x", ETC)),
         ({"NCCL_CONF_FILE": "~/x"}, MIDDLE, ("~/x", ETC)),
         ({"NCCL_CONF_FILE": ""}, MIDDLE, (USER, ETC)),
-        ({"NCCL_CONF_FILE": "/x"}, (2, 22, 3), (USER, ETC)),
-        ({"HOME": "/other"}, MIDDLE, (USER, ETC)),
-        ({"HOME": "/other"}, NEW, ("/other/.nccl.conf", ETC)),
+        ({"NCCL_CONF_FILE": "/x"}, (2, 23, 4), ("/x", ETC)),
+        ({"NCCL_CONF_FILE": "/x"}, (2, 23, 3), (USER, ETC)),
+        ({"HOME": "/other"}, (2, 30, 2), (USER, ETC)),
+        ({"HOME": "/other"}, (2, 30, 3), ("/other/.nccl.conf", ETC)),
         ({}, NEW, (ETC,)),
     ],
 )

@@ -102,7 +102,7 @@ def test_the_room_is_asked_for_once_per_device():
 
 
 def test_before_2_18_5_the_limit_is_16():
-    assert device_limit((2, 18, 3)) == 16
+    assert device_limit((2, 18, 4)) == 16
     assert device_limit((2, 18, 5)) == 32
     assert sum(c.taken for c in select(None, [Device(f"d{n}") for n in range(20)], (2, 12, 10))) == 16
 
@@ -141,6 +141,7 @@ def test_rail_and_plane_are_read_from_2_30_5():
         Item("d", "d"),
     )
     assert parse("=a:1:2:3", OLD).items == (Item("a:1:2:3", "a", 1),)
+    assert parse("=a:1:2:3", (2, 30, 5)).items == parse("=a:1:2:3", NEW).items != parse("=a:1:2:3", OLD).items
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,8 @@ def test_an_unset_matcher_takes_every_interface():
 
 
 def test_before_2_28_3_virbr_is_like_any_other():
-    assert [c.name for c in interfaces(None, ["lo", "virbr0"], (2, 27, 7)) if c.taken] == ["virbr0"]
+    for version, taken in (((2, 28, 2), "virbr0"), ((2, 28, 3), "lo")):
+        assert [c.name for c in interfaces(None, ["lo", "virbr0"], version) if c.taken] == [taken]
 
 
 def test_at_most_16_interfaces_and_16_entries():

@@ -46,6 +46,17 @@ def test_one_way_measures_each_direction_by_itself_and_not_both_at_once():
     assert {case.id for case in one_way.cases} < {case.id for case in plain.cases}
 
 
+@pytest.mark.parametrize(
+    ("backend", "kind", "rail"),
+    [("nccl", "infiniband", "own"), ("gloo", "socket", "own"), ("gloo", "infiniband", "")],
+)
+def test_rings_of_nodes_are_bound_to_the_rails_wherever_a_rank_can_be_bound_to_one(backend, kind, rail):
+    devices = ("eth1", "eth2") if kind == "socket" else ("mlx5_1", "mlx5_2")
+    profile = replace(H100, rails=replace(H100.rails, kind=kind, count=2, devices=devices))
+    job = Job(profile, runs.ranks(4, 2), backend, AcceptOptions(), devices)
+    assert {case.rail for case in step_phase(job, 1, (("n0", "n1"), ("n2", "n3"))).cases} == {rail}
+
+
 @pytest.mark.parametrize("nodes", [2, 3, 4, 5, 8])
 def test_the_cross_rail_pass_gives_every_node_two_partners_and_every_rail_each_other_rail(nodes):
     phase, where = phases(nodes, each=3, cross=True)["cross"], runs.ranks(nodes, 3)

@@ -28,6 +28,7 @@ LIMITS: Mapping[str, int] = {
     "VL15Dropped": 100,
 }
 _LIMITS_SOURCE = "infiniband-diags error_thresholds"
+BEFORE = "the reading before"
 
 
 def errors(
@@ -74,12 +75,9 @@ def errors(
     ]
     yield from (verdict for verdict in bad if verdict)
     if not any(bad) and not now.summary.failures and not now.unanswered and not now.unparsed:
-        measured = (
-            f"no error counter {'grew' if before else 'is over its limit'} on {now.summary.ports} ports"
-        )
-        yield Verdict(
-            "fabric.errors", "fabric", Status.PASS, measured, "none", "before" if before else source
-        )
+        how, against = ("grew", BEFORE) if before else ("is over its limit", source)
+        measured = f"no error counter {how} on {now.summary.ports} ports"
+        yield Verdict("fabric.errors", "fabric", Status.PASS, measured, "none", against)
 
 
 def _over(
@@ -107,7 +105,7 @@ def _over(
         status=Status.FAIL if over else Status.INCONCLUSIVE,
         measured=", ".join(over or fell),
         wanted="no growth" if limits is None else "none over its limit",
-        source="the reading before" if limits is None else source,
+        source=BEFORE if limits is None else source,
         next_step="change the cable and clear the counters, then run again"
         if over
         else "read again: the counters were cleared",
@@ -134,7 +132,7 @@ def changes(before: Subnet, now: Subnet) -> Iterator[Verdict]:
             "two readings",
         )
         return
-    here, source = {end.guid for end in _ends(now)}, "the reading before"
+    here, source = {end.guid for end in _ends(now)}, BEFORE
     gone = {end.guid: end for end in _ends(before) if end.guid not in here}
     for end in gone.values():
         subject = end.name if end.kind == "SW" else where(end)

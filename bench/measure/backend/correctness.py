@@ -33,13 +33,11 @@ class Data:
     op: Reduction | None
     pattern: Pattern
     ranks: int
-    _periods: dict[tuple[tuple[int, ...], int, bool], torch.Tensor] = field(
-        default_factory=dict, compare=False
-    )
+    _periods: dict[tuple[tuple[int, ...], int], torch.Tensor] = field(default_factory=dict, compare=False)
 
     def fill(self, buffer: torch.Tensor, rank: int, repetition: int) -> None:
         """Write the data of ``rank`` into its send buffer."""
-        tile = self._tile(buffer, (rank,), repetition, buffer.numel(), reduced=False).to(buffer.dtype)
+        tile = self._tile(buffer, (rank,), repetition, buffer.numel()).to(buffer.dtype)
         for low in range(0, buffer.numel(), CHUNK):
             part = buffer[low : low + CHUNK]
             part.copy_(_of(tile, low, part))
@@ -52,7 +50,7 @@ class Data:
 
         def parts() -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
             for number, origin in enumerate(truth):
-                tile = self._tile(received, origin.ranks, repetition, size, reduced=True)
+                tile = self._tile(received, origin.ranks, repetition, size)
                 for low in range(0, size, CHUNK):
                     at = number * size + low
                     part = received[at : min(at + CHUNK, (number + 1) * size)]
@@ -87,27 +85,23 @@ class Data:
                 where = int(bad.to(torch.uint8).argmax())
                 yield Mismatch(rank, at + where, repetition, float(got[where]), float(wanted[where]))
 
-    def _tile(
-        self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, size: int, *, reduced: bool
-    ) -> torch.Tensor:
+    def _tile(self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, size: int) -> torch.Tensor:
         """The data from index 0 on, one period longer than the largest part of ``size`` elements.
 
         In the element type itself where that holds the truth exactly, else in the widest. A period
         is kept: to compute it takes longer than to compare a small message, and over many ranks than a large one.
         """
-        key = (ranks, repetition, reduced)
+        key = (ranks, repetition)
         if key not in self._periods:
             if len(self._periods) >= MOST_PERIODS:
                 self._periods.clear()
-            self._periods[key] = self._period(like, ranks, repetition, reduced=reduced)
+            self._periods[key] = self._period(like, ranks, repetition)
         period = self._periods[key]
         return period.repeat(1 + -(-min(size, CHUNK) // PERIOD))
 
-    def _period(
-        self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, *, reduced: bool
-    ) -> torch.Tensor:
-        """[PERIOD] elements on the device of ``like``."""
-        if reduced and self.op is not None:
+    def _period(self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int) -> torch.Tensor:
+        """[PERIOD] elements on the device of ``like``; a reduction over one rank is that rank's data."""
+        if self.op is not None:
             values = self.pattern.reduced(self.op, ranks, repetition)
         else:
             values = [self.pattern.value(j, ranks[0], repetition) for j in range(MODULUS)]

@@ -262,6 +262,18 @@ def test_a_missing_fact_is_an_error_and_never_a_pass(name, change):
     assert status(name, seen([change(node(0)), node(1)])) is Status.INCONCLUSIVE
 
 
+def test_where_the_profile_counts_no_nvlinks_a_gpu_with_fewer_than_most_fails():
+    plain = replace(LAMBDA, nvlink=None, nvlinks=0)
+    few = seen([gpu(nvlinks=LINKS[:12])(node(0)), node(1)])
+    assert status("gpus.nvlink", few, plain) is Status.FAIL
+    assert "n0 GPU 3: 12 NVLinks, not 18, as 15 GPUs have" in worst_words("gpus.nvlink", few, plain)
+    half = seen(
+        [replace(node(0), gpus=tuple(replace(each, nvlinks=LINKS[:12]) for each in node(0).gpus)), node(1)]
+    )
+    assert "no majority" in worst_words("gpus.nvlink", half, plain)
+    assert status("gpus.nvlink", seen([node(0), node(1)]), plain) is Status.PASS
+
+
 def test_what_a_node_without_gpus_leaves_open_is_one_finding():
     here = seen([replace(node(0), gpus=()), node(1)])
     bad = [verdict for name in EARLY for verdict in judged(name, here)]

@@ -100,6 +100,12 @@ def test_a_confirmed_rise_is_an_improvement_and_passes():
     assert (found.label, found.status) == (Label.IMPROVEMENT, Status.PASS)
 
 
+@pytest.mark.parametrize(("share", "words"), [(1.08, "8.0 % better than"), (0.92, "8.0 % worse than")])
+def test_what_is_better_and_what_is_worse_is_said_so(share, words):
+    row = series_verdict(judge(BUSBW, history(40, noise=0.0), tonight(LEVEL * share, LEVEL * share)))
+    assert f"{words} the baseline" in row.measured
+
+
 def test_less_is_better_for_a_time():
     past = history(40, level=12e-6)
     assert judge(LATENCY, past, tonight(14e-6, 14e-6)).label is Label.REGRESSION
@@ -130,6 +136,14 @@ def test_five_nights_show_what_one_does_not():
     assert found.label is Label.REGRESSION
     assert found.first is not None
     assert found.first.span > 1
+
+
+def test_of_several_slow_nights_the_figure_is_tonights_and_the_change_that_of_their_median():
+    past = history(40) + history(5, LEVEL * 0.97, 40, noise=0.001)
+    found = judge(BUSBW, past, tonight(LEVEL * 0.975, LEVEL * 0.975))
+    assert found.first is not None and found.first.span > 1
+    measured = series_verdict(found).measured
+    assert f", {LEVEL * 0.975 / 1e9:.1f} GB/s, the median of the last {found.first.span} nights" in measured
 
 
 def test_a_night_that_has_recovered_is_not_alarmed_by_the_nights_before():
@@ -428,6 +442,14 @@ def test_two_planted_steps_are_two():
         pytest.approx(0.064, abs=0.01),
     ]
     assert all(step.cause == () for step in steps(nights))
+
+
+def test_the_only_step_is_none_where_it_is_too_small_to_matter():
+    pytest.importorskip("ruptures")
+    nights = history(40, noise=0.001) + history(40, LEVEL * 0.99, 40, noise=0.001)
+    assert steps(nights) == ()
+    (step,) = steps(nights, practical=0.005)
+    assert step.change == pytest.approx(-0.01, abs=0.002)
 
 
 def test_noise_has_no_steps():

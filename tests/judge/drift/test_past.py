@@ -117,10 +117,11 @@ def test_a_night_of_another_cluster_is_none_of_ours(tmp_path):
     assert read(history, "theirs").cluster == "c2"
 
 
-def test_a_night_after_this_one_is_not_looked_at(tmp_path):
+@pytest.mark.parametrize("day", [5, 9])
+def test_a_night_after_this_one_or_of_its_very_second_is_not_looked_at(tmp_path, day):
     history = str(tmp_path / "history")
     made.nightly(tmp_path / "later", history, 9)
-    past = read_past(history, "c1", {}, made.FIRST + 5 * made.DAY)
+    past = read_past(history, "c1", {}, made.FIRST + day * made.DAY)
     assert not any(past.nights.values())
     assert past.ahead == 1
 

@@ -158,6 +158,22 @@ def test_of_a_link_with_one_end_down_the_rate_is_that_of_the_other():
     assert (link.subject, link.status, link.value) == ("node1 mlx5_2/1", Status.FAIL, RATE)
 
 
+def test_a_link_whose_ends_differ_has_the_rate_of_the_slower_and_a_narrow_one_fails_whatever_its_speed():
+    seen = fabric("healthy")
+
+    def linked(**changes) -> Verdict:
+        odd = tuple(
+            replace(row, link=replace(row.link, **changes)) if row.near.name == "node1 mlx5_2" else row
+            for row in seen.rows
+        )
+        return next(
+            row for row in links.hca_ports(replace(seen, rows=odd), [WANTED[4]], 4, RATE, "plan") if row.bound
+        )
+
+    assert (linked(speed="EDR").status, linked(speed="EDR").value) == (Status.FAIL, RATE / 2)
+    assert linked(width=2, speed="NDR").status is Status.FAIL
+
+
 def test_an_hca_that_is_cabled_to_another_one_is_on_no_switch_port():
     seen = fabric("healthy")
     near, far = (next(row for row in seen.rows if row.near.name == f"node{n} mlx5_1") for n in range(2))
@@ -273,7 +289,18 @@ def test_growth_is_judged_against_a_reading_before():
     ]
     assert [row.status for row in errors(seen, seen.errors)] == [Status.PASS]
     cleared = queryerrors.parse(text("ibqueryerrors.faults.txt").replace("4711", "9000"))
-    assert [row.status for row in errors(seen, cleared)] == [Status.INCONCLUSIVE]
+    (fell,) = errors(seen, cleared)
+    assert (fell.status, fell.measured) == (Status.INCONCLUSIVE, "SymbolErrorCounter fell from 9000 to 4711")
+    assert fell.next_step == "read again: the counters were cleared"
+    new = queryerrors.parse(text("ibqueryerrors.faults.txt").replace("4711", "1"))
+    grown = [row.measured for row in errors(replace(seen, errors=new), replace(new, ports=()))]
+    assert "SymbolErrorCounter grew by 1 to 1" in grown, "nothing was counted there before"
+
+
+def test_a_counter_without_a_limit_has_none_to_spare():
+    strange = text("ibqueryerrors.faults.txt").replace("SymbolErrorCounter == 4711", "SomethingNew == 1")
+    (found,) = errors(replace(fabric("faults"), errors=queryerrors.parse(strange)))
+    assert found.measured == "SomethingNew 1 over 0"
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_an_element_has_the_size_that_torch_gives_it(kind):
 def test_what_the_type_does_not_hold_exactly_is_compared_in_the_widest(op, dtype):
     """A third is no bfloat16."""
     law = data(ELEMENTS["bfloat16"], op, 3)
-    tile = law._tile(torch.zeros(1, dtype=torch.bfloat16), (0, 1, 2), 0, PERIOD + 1, reduced=True)
+    tile = law._tile(torch.zeros(1, dtype=torch.bfloat16), (0, 1, 2), 0, PERIOD + 1)
     assert (tile.dtype, tile.numel()) == (dtype, 3 * PERIOD)
 
 
