@@ -29,9 +29,25 @@ class Origin:
 Blocks = Callable[[int, int, int], int]  # (rank, ranks, root) -> blocks
 
 
+def everyone(n: int) -> tuple[int, ...]:
+    return tuple(range(n))
+
+
+def one(*_: int) -> int:
+    return 1
+
+
+def each(rank: int, n: int, root: int) -> int:
+    return n
+
+
+def unchanged(n: int) -> float:
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Collective:
-    """One row.
+    """One row; where it says nothing else, each rank hands over and gets one block, and busbw is algbw.
 
     factor(n)          busbw / algbw on n ranks
     blocks(n)          blocks of the buffer whose bytes are the size
@@ -46,12 +62,12 @@ class Collective:
 
     name: str
     about: str
-    factor: Callable[[int], float]
-    blocks: Callable[[int], int]
-    sent: Blocks
-    received: Blocks
     truth: Callable[[int, int, int], tuple[Origin, ...]]
     call: Callable[[Call, Any, Any], None]
+    factor: Callable[[int], float] = unchanged
+    blocks: Callable[[int], int] = one
+    sent: Blocks = one
+    received: Blocks = one
     reduces: bool = False
     rooted: bool = False
     placements: tuple[str, ...] = ("out",)
@@ -82,18 +98,6 @@ class Collective:
         return all(len({r for part in self.truth(at, 3, 0) for r in part.ranks}) == 3 for at in range(3))
 
 
-def everyone(n: int) -> tuple[int, ...]:
-    return tuple(range(n))
-
-
-def one(*_: int) -> int:
-    return 1
-
-
-def each(rank: int, n: int, root: int) -> int:
-    return n
-
-
 def _share(n: int) -> float:
     return (n - 1) / n
 
@@ -107,9 +111,6 @@ ALL_REDUCE = Collective(
     name="all_reduce",
     about="every rank gets the reduction of all",
     factor=lambda n: 2 * (n - 1) / n,
-    blocks=one,
-    sent=one,
-    received=one,
     truth=lambda rank, n, root: (Origin(everyone(n), 0),),
     call=lambda c, send, recv: c.dist.all_reduce(recv, op=c.op, group=c.group),
     reduces=True,
@@ -124,7 +125,6 @@ ALL_GATHER = Collective(
     about="every rank gets the blocks of all",
     factor=_share,
     blocks=lambda n: n,
-    sent=one,
     received=each,
     truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)),
     call=calls.all_gather,
@@ -140,7 +140,6 @@ REDUCE_SCATTER = Collective(
     factor=_share,
     blocks=lambda n: n,
     sent=each,
-    received=one,
     truth=lambda rank, n, root: (Origin(everyone(n), rank),),
     call=calls.reduce_scatter,
     reduces=True,
@@ -165,10 +164,6 @@ ALL_TO_ALL = Collective(
 BROADCAST = Collective(
     name="broadcast",
     about="every rank gets the root's buffer",
-    factor=lambda n: 1.0,
-    blocks=one,
-    sent=one,
-    received=one,
     truth=lambda rank, n, root: (Origin((root,), 0),),
     call=lambda c, send, recv: c.dist.broadcast(recv, src=c.members[c.root], group=c.group),
     rooted=True,
@@ -181,10 +176,6 @@ BROADCAST = Collective(
 REDUCE = Collective(
     name="reduce",
     about="the root gets the reduction of all",
-    factor=lambda n: 1.0,
-    blocks=one,
-    sent=one,
-    received=one,
     truth=lambda rank, n, root: (Origin(everyone(n), 0),) if rank == root else (),
     call=lambda c, send, recv: c.dist.reduce(recv, dst=c.members[c.root], op=c.op, group=c.group),
     reduces=True,
@@ -200,7 +191,6 @@ GATHER = Collective(
     about="the root gets the blocks of all",
     factor=_share,
     blocks=lambda n: n,
-    sent=one,
     received=lambda rank, n, root: n if rank == root else 0,
     truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)) if rank == root else (),
     call=calls.gather,
@@ -214,7 +204,6 @@ SCATTER = Collective(
     factor=_share,
     blocks=lambda n: n,
     sent=lambda rank, n, root: n if rank == root else 0,
-    received=one,
     truth=lambda rank, n, root: (Origin((root,), rank),),
     call=calls.scatter,
     rooted=True,
@@ -224,8 +213,6 @@ SCATTER = Collective(
 P2P = Collective(
     name="p2p",
     about="ranks in pairs, even sends to odd",
-    factor=lambda n: 1.0,
-    blocks=one,
     sent=lambda rank, n, root: int(rank % 2 == 0 and partner(rank, n) is not None),
     received=lambda rank, n, root: rank % 2,
     truth=lambda rank, n, root: _from_partner(rank, n, root) if rank % 2 else (),
@@ -236,8 +223,6 @@ P2P = Collective(
 P2P_BIDIRECTIONAL = Collective(
     name="p2p_bidirectional",
     about="ranks in pairs, both send and receive at once; size is one direction",
-    factor=lambda n: 1.0,
-    blocks=one,
     sent=lambda rank, n, root: int(partner(rank, n) is not None),
     received=lambda rank, n, root: int(partner(rank, n) is not None),
     truth=_from_partner,
@@ -248,10 +233,6 @@ P2P_BIDIRECTIONAL = Collective(
 P2P_RING = Collective(
     name="p2p_ring",
     about="every rank sends to the next and receives from the one before",
-    factor=lambda n: 1.0,
-    blocks=one,
-    sent=one,
-    received=one,
     truth=lambda rank, n, root: (Origin(((rank - 1) % n,), 0),),
     call=calls.around,
     least=2,
@@ -284,10 +265,6 @@ def _copy(name: str, about: str, sides: tuple[str, str]) -> Collective:
     return Collective(
         name=name,
         about=about,
-        factor=lambda n: 1.0,
-        blocks=one,
-        sent=one,
-        received=one,
         truth=lambda rank, n, root: (Origin((rank,), 0),),
         call=lambda c, send, recv: recv.copy_(send, non_blocking=True),
         sides=sides,

@@ -18,22 +18,9 @@ LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 Counts = Mapping[str, int]
 # interfaces of containers and virtual machines: they have the same networks on every machine and lead to no other
 INWARD = (
-    *(
-        "docker",
-        "podman",
-        "virbr",
-        "lxcbr",
-        "lxdbr",
-        "br-",
-        "cbr",
-        "cni",
-        "veth",
-        "flannel",
-        "cali",
-        "nerdctl",
-    ),
-    *("kube", "cilium", "lxc_"),
-)
+    "docker", "podman", "virbr", "lxcbr", "lxdbr", "br-", "cbr", "cni", "veth", "flannel", "cali", "nerdctl", "kube",
+    "cilium", "lxc_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

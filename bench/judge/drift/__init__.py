@@ -3,7 +3,7 @@
 ``judge`` and ``steps`` compare one series over time, ``peers`` the nodes of one night; ``wording`` words the findings.
 """
 
-from bench.judge.drift.baseline import Baseline, DriftRules, Excess, baseline
+from bench.judge.drift.baseline import Baseline, DriftRules, Excess
 from bench.judge.drift.judge import QUANTITIES, Label, SeriesFinding, attribute, judge
 from bench.judge.drift.replay import Mark, replay
 from bench.judge.drift.steps import LevelStep, NoRuptures, steps

@@ -6,9 +6,7 @@ however long it lasts, until a person accepts it. An improvement that lasts is l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import median
 
 from bench.judge.drift.robust import allowance, spread
@@ -193,17 +191,3 @@ def _learn(base: Baseline, night: NightValue, rules: DriftRules) -> Baseline:
 
 def _recent_levels(base: Baseline, night: NightValue, rules: DriftRules) -> tuple[float, ...]:
     return (*base.recent, night.level)[-max(span for span, _ in (*rules.spans, rules.creep)) + 1 :]
-
-
-def baseline(nights: Iterable[NightValue], better: int, rules: DriftRules) -> Baseline:
-    """The baseline after all of ``nights``, which share one fingerprint, oldest first."""
-    return _after(tuple(nights), better, rules)
-
-
-# a nightly run asks after each of its phases, and the nights before it stay the same
-@lru_cache(maxsize=1024)
-def _after(nights: tuple[NightValue, ...], better: int, rules: DriftRules) -> Baseline:
-    base = Baseline()
-    for night in nights:
-        base = follow(base, night, better, rules)
-    return base

@@ -28,7 +28,8 @@ from bench.judge.drift import (
     series_verdict,
     steps,
 )
-from bench.judge.drift.baseline import STANDARD, baseline
+from bench.judge.drift.baseline import STANDARD
+from bench.judge.drift.levels import levels
 from bench.judge.drift.robust import allowance, median_variance, spread, tail
 from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
@@ -657,6 +658,6 @@ def test_no_fleet_crashes_and_every_subject_is_answered_for(values):
 
 
 def test_a_baseline_remembers_no_more_than_its_window():
-    base = baseline(history(100), +1, DriftRules())
+    base = levels(history(100), +1, DriftRules()).own(history(1)[0].fingerprint)
     assert len(base.accepted) == DriftRules().window
     assert base.since == history(1)[0].time
