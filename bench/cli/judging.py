@@ -115,14 +115,15 @@ def report(
 def verify(run_folder: Path, sha256: str | None) -> int:
     """Check that the evidence in a run folder is as it was when the run ended.
 
-    It holds every file against SHA256SUMS of the folder, which sha256sum --check reads too.
+    It holds every file against SHA256SUMS of the folder, which sha256sum --check reads too, and the reports against
+    what was drawn. What verdicts.json says, railgauge judge says again from the evidence.
     """
     from bench.model.verdict import EXIT, Status
     from bench.store import manifest_of
-    from bench.store.sums import changes, evidence_digest
+    from bench.store.sums import changed_reports, changes, evidence_digest
 
     manifest_of(run_folder)
-    found, digest = changes(run_folder), evidence_digest(run_folder)
+    found, digest = [*changes(run_folder), *changed_reports(run_folder)], evidence_digest(run_folder)
     if sha256 is not None and digest != sha256.strip().lower():
         found.append(f"the report with the digest {sha256} was made of other evidence")
     status = Status.FAIL if found else Status.PASS

@@ -105,6 +105,7 @@ def _resume_here(run: Run, options: Options, terminal: Terminal) -> int:
     from bench.run.resume import ResumeRefused
     from bench.store import held
     from bench.store.case_progress import case_progress
+    from bench.store.sums import check_unchanged
 
     from .local_job import under_mpirun
     from .start import finished
@@ -113,6 +114,7 @@ def _resume_here(run: Run, options: Options, terminal: Terminal) -> int:
     if run.ended is not None and not now.missing:
         click.echo(f"{run.path} is complete: {now.text}; judged again:")
         with held(run.path):
+            check_unchanged(run.path)
             return finish(run.path, options.profile, terminal, options.report)
     if nodes > 1:
         raise ResumeRefused(

@@ -54,6 +54,7 @@ from .files import (
 from .kinds import KIND
 from .run import Manifest, Plan, Verdicts
 from .seal import SEAL, seal
+from .sums import SUMS, check_unchanged
 
 # that whoever comes next waits for the end of a run, whose process may outlive its launcher to judge and draw it: on a
 # machine with little left that takes minutes
@@ -97,9 +98,11 @@ class Recorder:
             ) from None
 
     def _reopen(self, limit: float) -> None:
+        check_unchanged(self.path)
         try:
             self._journal = files.opened(self.path, JOURNAL, os.O_RDWR | os.O_APPEND)
             _hold_within(self._journal, limit, self.path)
+            (self.path / SUMS).unlink(missing_ok=True)  # of what is added to from now on
             torn = {JOURNAL: _end_line(self._journal)}
             self._whole = os.fstat(self._journal).st_size
             for name in (COUNTERS, HEALTH, VERBS, f"{LOGS}/{FABRIC}"):

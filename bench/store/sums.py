@@ -12,7 +12,20 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from .files import DRAWN, LARGEST_FILE, LARGEST_JOURNAL, TITLES, VERDICTS, RunError, read_file, write_file
+from bench.model.lines import DrawnReports
+from bench.model.typed_json import decode
+
+from .files import (
+    DRAWN,
+    LARGEST_FILE,
+    LARGEST_JOURNAL,
+    LOGS,
+    TITLES,
+    VERDICTS,
+    RunError,
+    read_file,
+    write_file,
+)
 
 SUMS = "SHA256SUMS"
 ESCAPE = "\\"
@@ -65,6 +78,29 @@ def changes(folder: Path) -> list[str]:
     words = {True: "was changed", False: "is missing"}
     gone = [f"{name} {words[name in now]}" for name in written if written[name] != now.get(name)]
     return [*gone, *(f"{name} was added" for name in now if name not in written)]
+
+
+def changed_reports(folder: Path) -> list[str]:
+    """The reports that are not as they were drawn, a line each: somebody may have made one greener by hand."""
+    try:
+        stamp = decode(DrawnReports, read_file(folder, DRAWN))
+    except (RunError, ValueError):
+        return []
+    now = {name: digest_of(folder / name) for name in stamp.files if (folder / name).exists()}
+    return [f"{name} was changed since it was drawn" for name in now if now[name] != stamp.files[name]]
+
+
+def check_unchanged(folder: Path) -> None:
+    """Raise RunError where a run that had ended is to go on, and its files are not what it left: its sums are made
+    anew. What a worker still wrote into its log, and files that somebody put beside, are no reason.
+    """
+    if not (folder / SUMS).exists():
+        return
+    if odd := [line for line in changes(folder) if not line.startswith(LOGS) and not line.endswith(" added")]:
+        raise RunError(
+            f"{folder} is not as it was when its run ended: {odd[0]}; railgauge verify {folder} lists what differs. "
+            "Go on from a copy of what the run left, or measure anew"
+        )
 
 
 def _read(folder: Path) -> dict[str, str]:

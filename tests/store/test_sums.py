@@ -1,6 +1,7 @@
 """SHA256SUMS: a changed, missing or added file of the evidence is named, and what is made from it is free to change."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,8 +14,9 @@ import runs
 from bench.model.profile import ProfileError, parse
 from bench.model.titles import Titles
 from bench.run.finish import judge_and_save
-from bench.store import RunError
-from bench.store.sums import SUMS, changes, evidence_digest, record_sums
+from bench.store import Recorder, RunError
+from bench.store.files import DRAWN
+from bench.store.sums import SUMS, changed_reports, changes, digest_of, evidence_digest, record_sums
 from bench.store.titles import save_titles, titles_of
 
 
@@ -119,6 +121,32 @@ def test_the_command_tells_a_good_folder_from_another(folder, tmp_path):
     assert verify(folder, "--sha256", evidence_digest(folder))[0] == 0
     (copy / SUMS).unlink()
     assert verify(copy)[0] == 3
+
+
+def test_a_report_that_was_changed_by_hand_is_told(folder):
+    reports = [folder / "report.html", folder / "report.md"]
+    for report in reports:
+        report.write_text("FAIL")
+    digests = {report.name: digest_of(report) for report in reports}
+    (folder / DRAWN).write_text(json.dumps({"files": digests, "seal": "made"}))
+    assert changed_reports(folder) == []
+    (folder / "report.html").write_text("PASS")
+    (folder / "report.md").unlink()
+    assert changed_reports(folder) == ["report.html was changed since it was drawn"]
+    command = [sys.executable, "-m", "bench", "verify", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split("\n")[0]) == (1, "report.html was changed since it was drawn")
+
+
+def test_a_run_that_was_changed_after_its_end_does_not_go_on(folder):
+    (folder / "logs" / "late.log").write_text("x")
+    with Recorder(folder, again=True):
+        assert not (folder / SUMS).exists()
+    record_sums(folder)
+    (folder / "manifest.json").write_text((folder / "manifest.json").read_text() + " ")
+    with pytest.raises(RunError, match=r"not as it was when its run ended: manifest\.json was changed"):
+        Recorder(folder, again=True)
+    assert changes(folder) == ["manifest.json was changed"]
 
 
 def test_the_profile_names_the_cluster_where_the_command_line_does_not(tmp_path):
