@@ -11,7 +11,7 @@ from bench.model.profile import Profile
 from bench.model.typed_json import MOST, load
 from bench.model.units import show_some
 from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
-from bench.supervise.control.tcp import Message
+from bench.supervise.control.frames import Message
 from bench.supervise.coordinator import Coordinator
 
 from .options import CannotRun

@@ -40,7 +40,7 @@ from bench.model.lines import (
 from bench.model.units import show_seconds
 from bench.plan import by_node
 from bench.store import Phase
-from bench.supervise.control.tcp import Message
+from bench.supervise.control.frames import Message
 
 from .live_run import LiveRun
 

@@ -15,7 +15,8 @@ from bench.model.measurement import Case, Measurement, Rank
 from bench.model.typed_json import Misfit, load
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
-from .control.tcp import Control, Message
+from .control.frames import Message
+from .control.tcp import Control
 from .departures import Departures, with_last_heartbeat
 from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, silent, unreachable
 from .hangs.rank_state import RankState, flight_of, heartbeats, joined, positions, record
@@ -140,6 +141,7 @@ class Coordinator:
         """
         gone = [rank.rank for rank in self.ranks if rank.node in nodes]
         self.departures.ignore(gone)
+        self.control.leave(gone)
         for rank in gone:
             self.control.send(rank, {"do": "stop"})
         self._states = {rank: state for rank, state in self._states.items() if rank not in gone}
@@ -154,7 +156,8 @@ class Coordinator:
 
     def positions(self) -> list[Position]:
         """Where all ranks are in the running phase, or were at its end."""
-        return positions(self._states, self._by_number, self._cases, time.monotonic(), self.control.rank)
+        own, excuse = self.control.rank, self.control.excuse
+        return positions(self._states, self._by_number, self._cases, time.monotonic(), own, excuse)
 
     @property
     def _by_number(self) -> dict[int, Rank]:
@@ -339,7 +342,8 @@ class Coordinator:
         begun, limits, own = time.monotonic(), self.limits, self.control.rank
         if begun < self._look_at:
             return None
-        found = trouble(self._states, self.positions, limits, self._started, self.slowest_join, own)
+        excuse = self.control.excuse
+        found = trouble(self._states, self.positions, limits, self._started, self.slowest_join, own, excuse)
         took = time.monotonic() - begun
         self._look_at = begun + min(LONGEST, took / SHARE)
         return found
@@ -378,6 +382,8 @@ class Coordinator:
                 raise self._early(over)
             if time.monotonic() > deadline:
                 running = [each for each in self.positions() if not each.ended]
+                # who is behind one that does not answer could not hear it either
+                running = [each for each in running if self.control.excuse(each.rank) < DOUBT] or running
                 raise Lost(unreachable(running), name_ranks(running), nodes_in(name_ranks(running)))
             self._listen()
             time.sleep(SHORTEST)

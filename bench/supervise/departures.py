@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench.launch.table import PARENTS
 
-from .control.tcp import FOLLOWED, Control, Message
+from .control.frames import Message
+from .control.tcp import FOLLOWED, Control
 from .hangs.culprits import Culprits, Position, last_seen, name_ranks
 from .limits import SHORTEST
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.model.typed_json import to_json
 
-from .control.tcp import Message
+from .control.frames import Message
 
 
 def answer(what: str) -> Message:

@@ -21,7 +21,8 @@ from bench.probe.rail_activity import RailActivity
 from bench.probe.rail_wiring import hear_broadcasts
 from bench.probe.reachability import Target, listen, reach
 
-from .control.tcp import Control, Message
+from .control.frames import Message
+from .control.tcp import Control
 from .departures import FAREWELL_SECONDS, ORPHANED, SIGNALLED, ParentLauncher, send_farewell
 from .limits import SILENT_SECONDS, Pace
 from .monitor import Monitor

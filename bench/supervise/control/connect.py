@@ -68,6 +68,7 @@ def connect(
     if where.rank > 0:
         host = "127.0.0.1" if where.meet.local else where.meet.host
         dialer = Dialer((host,), where.meet.ports, where.meet.run, where.rank, where.size, secret, _say)
+        dialer = replace(dialer, open_ports=ANY_PORT if _inward(host) else to_try(ports))
         return _join(dialer, where.rank - where.local if where.hosts else 0, limit)
     try:
         mend = f"set {PORT} to another one on every node"
@@ -172,7 +173,11 @@ def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]], port
     """Meet at an address and with a secret that rank 0 hands out over MPI. ``where``: addresses, given all hosts."""
     try:
         control = (
-            Control() if mpi.size == 1 else _invite(mpi, where, ports) if mpi.rank == 0 else _follow(mpi)
+            Control()
+            if mpi.size == 1
+            else _invite(mpi, where, ports)
+            if mpi.rank == 0
+            else _follow(mpi, ports)
         )
     except NotMet as error:
         _say(str(error))
@@ -191,13 +196,14 @@ def _invite(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]], ports: 
     first = {node: rank for rank, node in reversed(list(enumerate(nodes)))}
     at = listener.addresses, listener.port, run
     mpi.scatter([Invitation(*at, first[node], secret) for node in nodes])
-    return listener.wait(run, mpi.size, secret, MPI_SECONDS)
+    return listener.wait(run, mpi.size, secret, MPI_SECONDS, firsts=[first[node] for node in nodes])
 
 
-def _follow(mpi: Mpi) -> Control:
+def _follow(mpi: Mpi, ports: Sequence[int]) -> Control:
     mpi.gather(_this_node())
     sent = mpi.scatter(cast("list[Invitation] | None", None))
     dialer = Dialer(sent.addresses, (sent.port,), sent.run, mpi.rank, mpi.size, lambda: sent.secret, _say)
+    dialer = replace(dialer, open_ports=ANY_PORT if all(map(_inward, sent.addresses)) else to_try(ports))
     return _join(dialer, sent.first, MPI_SECONDS + LATER_SECONDS)
 
 
@@ -261,6 +267,10 @@ def choose(
     on_management = [address for address, name in outward.items() if name == management]
     looped = [address for address in sorted(dialed) if _loopback(address)]
     return (*looped, *(on_management or outward))
+
+
+def _inward(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _loopback(address: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections import deque
 from collections.abc import Iterator
 
@@ -39,30 +40,35 @@ class Connection:
         self._sealer = Sealer(handshake.key(token, sending))
         self._opener = Opener(handshake.key(token, receiving))
         self._unsent: deque[memoryview] = deque()
+        self._sending = threading.RLock()  # signs of life are sent by a thread of their own
 
     def put(self, payload: bytes) -> None:
-        if self.lost or self._broken:
-            return
-        self._unsent.append(memoryview(self._sealer.seal(payload)))
-        self.push()
-        if sum(len(part) for part in self._unsent) > WAITING:
-            self.lose(f"it read nothing of the last {WAITING} bytes")
+        with self._sending:
+            if self.lost or self._broken:
+                return
+            self._unsent.append(memoryview(self._sealer.seal(payload)))
+            self.push()
+            if sum(len(part) for part in self._unsent) > WAITING:
+                self.lose(f"it read nothing of the last {WAITING} bytes")
 
     def push(self) -> bool:
         """Hand over to the kernel what it accepts; whether nothing is left to send."""
-        try:
-            while self._unsent:
-                sent = self.socket.send(self._unsent[0])
-                if sent < len(self._unsent[0]):
-                    self._unsent[0] = self._unsent[0][sent:]
-                else:
-                    self._unsent.popleft()
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._unsent.clear()
-            self._broken = error.strerror or str(error)
-        return True
+        if not self._unsent:
+            return True
+        with self._sending:
+            try:
+                while self._unsent:
+                    sent = self.socket.send(self._unsent[0])
+                    if sent < len(self._unsent[0]):
+                        self._unsent[0] = self._unsent[0][sent:]
+                    else:
+                        self._unsent.popleft()
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self._unsent.clear()
+                self._broken = error.strerror or str(error)
+            return True
 
     def pull(self) -> Iterator[bytes]:
         """The payloads that have arrived; sets ``lost`` when the peer is lost."""
@@ -80,9 +86,13 @@ class Connection:
                 return
             left -= len(data)
             try:
-                yield from self._opener.open(data)
+                yield from self.opened(data)
             except Forged as error:
                 self.lose(str(error))
+
+    def opened(self, data: bytes) -> Iterator[bytes]:
+        """The payloads in what has arrived. Raises Forged."""
+        return self._opener.open(data)
 
     def closed(self) -> bool:
         """Whether the peer has left without sending anything more."""
@@ -94,6 +104,7 @@ class Connection:
             return True
 
     def lose(self, why: str) -> None:
-        self.lost = why
-        self._unsent.clear()
-        self.socket.close()
+        with self._sending:
+            self.lost = why
+            self._unsent.clear()
+            self.socket.close()

@@ -18,12 +18,14 @@ import os
 import secrets
 import selectors
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from bench.launch.placement import whole_nodes
 from bench.measure.open_files import HOW_TO_RAISE, raise_limit
@@ -31,7 +33,21 @@ from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
 from bench.model.units import show_some
 
 from .connection import Connection
-from .sealed_frames import DIALER, HELLO, HOST, NONCE, PROOF, Forged, Handshake, hello, parse_hello
+from .passage import RETURN_SECONDS, Passage
+from .places import LATER, THROUGH, Place, Places, place_in
+from .sealed_frames import (
+    AGAIN,
+    DIALER,
+    HELLO,
+    HOST,
+    LENGTH,
+    NONCE,
+    PROOF,
+    Forged,
+    Handshake,
+    hello,
+    parse_hello,
+)
 from .tcp import Control
 
 WAITING_ROOM = 128
@@ -41,6 +57,7 @@ ANSWER_SECONDS = 5.0  # from a connection to its proof
 LOOK_SECONDS = 0.05  # between two looks at what the first ranks of the nodes say of those behind them
 CONNECT_SECONDS = 1.0  # for one address; then the next is tried
 SPARE_FILES = 32  # beside the connections: pipes to the worker, logs, files of the run folder
+LONGEST_PLACE = 1 << 12  # bytes of rank 0's answer to a call
 AT_ONCE = 32  # connections accepted before those that wait are read
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two rounds of dialing
 
@@ -83,22 +100,36 @@ class Listener:
     def port(self) -> int:
         return int(self._sockets[0].getsockname()[1])
 
-    def admit_to(self, control: Control, run: str, token: bytes, others: Collection[int]) -> None:
-        """Let ``step`` connect ``others``, which are ranks of ``run``, to ``control``."""
+    def admit_to(
+        self, control: Control, run: str, token: bytes, others: Collection[int], passing: bool = False
+    ) -> None:
+        """Let ``step`` connect ``others``, which are ranks of ``run``, to ``control``. ``passing``: these are of other
+        nodes, and what they send is passed on to the end of the run.
+        """
         self._control, self._run, self._size, self._token = control, run, control.size, token
-        self._others = others
+        self._others, self._passing, self._begun = others, passing, passing
 
     def wait(
-        self, run: str, size: int, token: bytes, limit: float, hosts: Sequence[str] = (), spare: bool = False
+        self,
+        run: str,
+        size: int,
+        token: bytes,
+        limit: float,
+        hosts: Sequence[str] = (),
+        spare: bool = False,
+        firsts: Sequence[int] = (),
     ) -> Control:
-        """On rank 0: accept ranks 1 … size - 1 of ``run`` and stop listening.
+        """On rank 0: accept ranks 1 … size - 1 of ``run`` and stop listening; in a tree, listen for them to the end.
 
         After ``limit`` seconds it raises NotMet, or goes on with whole nodes where they are known by ``hosts`` and may
-        be ``spare``.
+        be ``spare``. ``firsts``: of each rank the first rank of its node, where that is not known by ``hosts``.
         """
         self._hosts = tuple(hosts)
-        make_room(hosts.count(hosts[0]) + len(set(hosts)) - 2 if hosts else size - 1)
-        control = Control(0, size)
+        known: dict[str, int] = {}
+        firsts = firsts or [known.setdefault(host, rank) for rank, host in enumerate(hosts)] or range(size)
+        make_room(firsts.count(0) + len(set(firsts)) - 2)
+        places = Places(firsts)
+        control = Control(0, size, places=places)
         self.admit_to(control, run, token, range(1, size))
         remind, deadline, absent = time.monotonic() + REMIND_SECONDS, time.monotonic() + limit, ""
         try:
@@ -117,9 +148,12 @@ class Listener:
             if isinstance(error, NotMet):
                 for rank in control.peers:
                     control.send(rank, order)
+            self.close()
             control.abandon(EXIT_INCONCLUSIVE)
             raise
-        finally:
+        if places.needed:
+            self._begun, control.open_listener = True, self
+        else:
             self.close()
         control.absent = absent
         return control
@@ -198,30 +232,45 @@ class Listener:
         return Handshake(self._run, rank, size, dialer, host)
 
     def _admit(self, caller: Caller, handshake: Handshake, proof: bytes) -> None:
-        rank = handshake.rank
-        if not handshake.proves(self._token, DIALER, proof):
+        rank, control = handshake.rank, self._control
+        secrets = control.secrets(rank, self._token, self._begun and not self._passing)
+        token = next((each for each in secrets if handshake.proves(each, DIALER, proof)), None)
+        if token is None:
+            self._unproved(caller, rank)
+        if handshake.size != self._size:
+            self._miscounted(caller, handshake)
+        if rank not in self._others:
+            raise Forged("this rank is not behind this one")
+        if token == self._token and control.connected(rank):
+            self._say_once(
+                f"rank {rank} called twice, now from {caller.address}; the first connection is kept"
+            )
+            raise Forged("this rank is connected already")
+        caller.socket.send(handshake.key(token, HOST))
+        self._selector.unregister(caller.socket)
+        connection = Connection(caller.socket, handshake, token, host=True)
+        if control.leads:
+            control.arrive(rank, connection, handshake, token, caller.address)
+        else:
+            control.admit(rank, connection, self._passing)
+
+    def _unproved(self, caller: Caller, rank: int) -> NoReturn:
+        if not self._begun:
             self._say_once(
                 f"{caller.address} called as rank {rank} and does not know the token of this job; "
                 "if it belongs to this job, give it the same token and the same run; "
                 f"rank 0 waits for it until {JOIN_SECONDS:.0f} s are over"
             )
-            raise Forged("no proof")
-        if handshake.size != self._size:
-            # it knows the token: no stranger can end the run this way
-            raise NotMet(
-                f"rank {rank} at {caller.address} counts {handshake.size} ranks, rank 0 counts {self._size}: "
-                "start all of them with the same number of nodes and of processes on each"
-            )
-        if rank not in self._others:
-            raise Forged("this rank is not behind this one")
-        if self._control.connected(rank):
-            self._say_once(
-                f"rank {rank} called twice, now from {caller.address}; the first connection is kept"
-            )
-            raise Forged("this rank is connected already")
-        caller.socket.send(handshake.key(self._token, HOST))
-        self._selector.unregister(caller.socket)
-        self._control.admit(rank, Connection(caller.socket, handshake, self._token, host=True))
+        raise Forged("no proof")
+
+    def _miscounted(self, caller: Caller, handshake: Handshake) -> NoReturn:
+        if self._begun:
+            raise Forged("it counts other ranks")
+        # it knows the token: no stranger can end the run this way
+        raise NotMet(
+            f"rank {handshake.rank} at {caller.address} counts {handshake.size} ranks, rank 0 counts {self._size}: "
+            "start all of them with the same number of nodes and of processes on each"
+        )
 
     def _say_once(self, text: str) -> None:
         # of a flood one line is enough
@@ -287,10 +336,90 @@ def sockets_at(addresses: Sequence[str], ports: Sequence[int], mend: str = "") -
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """A call that was accepted: this rank's place, and the connection that leads there. ``own``: the address that it
+    has on the way to rank 0.
+    """
+
+    dialer: Dialer
+    connection: Connection
+    handshake: Handshake
+    token: bytes
+    place: Place
+    own: str
+
+    def renew(self, passage: Passage) -> None:
+        """Have a passage take this way."""
+        passage.renew(self.handshake, self.token, self.connection, self.place.rank)
+
+    def control(self) -> Control:
+        """This rank's end after its first call."""
+        dialer = self.dialer
+        way: Connection | Passage = self.connection
+        if self.place.where == THROUGH:
+            way = passage = Passage(dialer.rank, self.handshake.key(self.token, AGAIN), leads=False)
+            self.renew(passage)
+        control = Control(dialer.rank, dialer.size, {0: way}, dialer.above)
+        control.search = partial(Search, dialer)
+        self.settle(control)
+        return control
+
+    def settle(self, control: Control) -> None:
+        """Listen for ranks of other nodes where rank 0 wants it, and say at which port."""
+        if not self.place.listen or control.open_listener:
+            return
+        dialer, port = self.dialer, 0
+        try:
+            listener = Listener(sockets_at([self.own], dialer.open_ports), dialer.say)
+        except NotMet as error:
+            dialer.say(f"rank {dialer.rank} cannot pass on messages of other nodes: {error}")
+        else:
+            others = [rank for rank in range(1, dialer.size) if rank != dialer.rank]
+            listener.admit_to(control, dialer.run, dialer.token(), others, passing=True)
+            control.open_listener, port = listener, listener.port
+        control.send(0, {"said": "listens", "port": port})
+
+
+class Search:
+    """A thread in which a rank behind another node calls rank 0 again: ``arrival``, or why rank 0 is ``gone``.
+
+    Rank 0 listens to the end, so where a connection is refused it is gone. While it is busy it does not answer.
+    """
+
+    def __init__(self, dialer: Dialer, secret: bytes) -> None:
+        self.arrival: Arrival | None = None
+        self.gone = ""
+        self._dialer = replace(dialer, say=lambda text: None)
+        self._secret = secret
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        deadline, pause, dialer = time.monotonic() + RETURN_SECONDS, PAUSE, self._dialer
+        while True:
+            errors: list[Exception] = []
+            for opened in dialer.places().values():
+                try:
+                    self.arrival = dialer.arrive(opened, self._secret)
+                except (_Refused, OSError) as error:
+                    errors.append(error)
+                else:
+                    return
+            if any(isinstance(error, _NotNow) for error in errors):
+                deadline = time.monotonic() + RETURN_SECONDS
+            refused = all(isinstance(error, ConnectionRefusedError) for error in errors)
+            if refused or time.monotonic() > deadline:
+                self.gone = "; ".join(dict.fromkeys(str(error) for error in errors))
+                return
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.5)
+
+
+@dataclass(frozen=True)
 class Dialer:
     """The other side: where to dial, and as which rank. ``token`` is read anew for every connection.
 
-    ``above`` is dialed: rank 0, or the first rank of this node, which listens under the name ``node``.
+    ``above`` is dialed: rank 0, which answers with a place, the first rank of this node, which listens under the name
+    ``node``, or one of another ``node``. ``open_ports``: at which this rank may listen for other nodes.
     """
 
     hosts: tuple[str, ...]
@@ -302,17 +431,18 @@ class Dialer:
     say: Callable[[str], None]
     above: str = "rank 0"
     node: Callable[[], bytes] | None = None
+    open_ports: tuple[int, ...] = (0,)
 
     def connect(self, limit: float) -> Control:
         """Dial until the other side accepts. Raises NotMet after ``limit`` seconds."""
         deadline = time.monotonic() + limit
         pause, reasons = PAUSE, dict[str, str]()
         while True:
-            for place, opened in self._places().items():
+            for place, opened in self.places().items():
                 try:
-                    return Control(self.rank, self.size, {0: self._greet(opened())}, self.above)
+                    return self.arrive(opened).control()
                 except _Refused as refused:
-                    if reasons.get(place) != str(refused):
+                    if reasons.get(place) != str(refused) and not isinstance(refused, _NoPlace):
                         self.say(f"rank {self.rank}: {place}: {refused}; dialing again")
                     reasons[place] = str(refused)
                 except OSError as error:
@@ -323,25 +453,68 @@ class Dialer:
             time.sleep(pause)
             pause = pause if self.node else min(LONGEST_PAUSE, pause * 1.5)
 
-    def _places(self) -> dict[str, Callable[[], socket.socket]]:
+    def arrive(self, opened: Callable[[], socket.socket], secret: bytes = b"") -> Arrival:
+        """Call once, with a rank's own ``secret`` where it was connected before. Raises OSError, _Refused."""
+        sock = opened()
+        own = "" if self.node else str(sock.getsockname()[0])
+        handshake, token = self._greet(sock, secret)
+        connection = Connection(sock, handshake, token, host=False)
+        place = Place() if self.node else self._place(connection)
+        if place.where == THROUGH:
+            connection.lose("rank 0 has another place")
+            connection = self._through(place)
+        return Arrival(self, connection, handshake, token, place, own)
+
+    def _place(self, connection: Connection) -> Place:
+        """What rank 0 sends first."""
+        sock, deadline = connection.socket, time.monotonic() + ANSWER_SECONDS
+        try:
+            head = _read(sock, LENGTH.size, deadline, "it gave no place")
+            (length,) = LENGTH.unpack(head)
+            frame = head + _read(sock, min(length, LONGEST_PLACE) + PROOF, deadline, "it gave no place")
+            place = place_in(next(connection.opened(frame)))
+            if place.where == LATER:
+                raise _NoPlace("rank 0 has no place for it yet")
+        except (StopIteration, Forged, ValueError) as error:
+            connection.lose("it gave no place")
+            raise _Refused(f"it gave no place: {error}") from None
+        except BaseException:  # raised again: an interrupt must not leave the socket open
+            connection.lose("it gave no place")
+            raise
+        sock.setblocking(False)
+        return place
+
+    def places(self) -> dict[str, Callable[[], socket.socket]]:
         """What to dial, by its name for a person."""
         if self.node:
             return {"on this node": partial(_dial_here, self.node())}
         pairs = itertools.product(self.hosts, self.ports)
         return {f"{host}:{port}": partial(_dial, host, port) for host, port in pairs}
 
-    def _greet(self, sock: socket.socket) -> Connection:
+    def _through(self, place: Place) -> Connection:
+        """The connection to the node behind which this rank goes."""
+        try:
+            sock = _dial(place.host, place.port)
+            handshake, token = replace(self, above=f"rank {place.rank}")._greet(sock, b"")
+        except OSError as error:  # that rank 0 cannot be reached is another matter
+            why = error.strerror or str(error)
+            raise _Refused(f"rank {place.rank} at {place.host}:{place.port}: {why}") from None
+        return Connection(sock, handshake, token, host=False)
+
+    def _greet(self, sock: socket.socket, secret: bytes) -> tuple[Handshake, bytes]:
+        """The handshake, and the token or ``secret`` that both ends have proved to know."""
         try:
             deadline = time.monotonic() + ANSWER_SECONDS
             nonce = secrets.token_bytes(NONCE)
             sock.sendall(hello(nonce, self.rank, self.size))
             answer = _read(sock, NONCE, deadline, f"it is not {self.above}")
-            handshake, token = Handshake(self.run, self.rank, self.size, nonce, answer), self.token()
+            handshake = Handshake(self.run, self.rank, self.size, nonce, answer)
+            token = secret or self.token()
             sock.sendall(handshake.key(token, DIALER))
             refused = "it does not take our token: another job, another token, or this rank is there already"
             if not handshake.proves(token, HOST, _read(sock, PROOF, deadline, refused)):
                 raise _Refused(f"it does not know our token and is not {self.above}")
-            return Connection(sock, handshake, token, host=False)
+            return handshake, token
         except BaseException:  # raised again: an interrupt must not leave the socket open
             sock.close()
             raise
@@ -371,13 +544,21 @@ class _Refused(Exception):
     """Somebody answered, and not as the rank that is dialed would."""
 
 
+class _NotNow(_Refused):
+    """Rank 0, or who dials for it, is too busy to answer."""
+
+
+class _NoPlace(_NotNow):
+    """Rank 0 wants to be called again in a moment."""
+
+
 def _read(sock: socket.socket, count: int, deadline: float, otherwise: str) -> bytes:
     """Exactly ``count`` bytes by ``deadline``, however slowly they drip."""
     data = b""
     while len(data) < count:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise _Refused(f"no answer within {ANSWER_SECONDS:.0f} s")
+            raise _NotNow(f"no answer within {ANSWER_SECONDS:.0f} s")
         sock.settimeout(left)
         try:
             part = sock.recv(count - len(data))

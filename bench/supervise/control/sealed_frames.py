@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAGIC = b"railgauge-4\n"
+MAGIC = b"railgauge-5\n"
 NONCE = PROOF = 32  # bytes
 HELLO = struct.Struct("!12s32sII")  # magic, the dialing rank's nonce, its rank, the size of its job
 LENGTH = struct.Struct("!I")
@@ -66,6 +66,8 @@ class Handshake:
 
 DIALER, HOST = "dialer knows", "host knows"  # uses of a key: the two proofs
 TO_HOST, TO_DIALER = "frames to host", "frames to dialer"
+THROUGH_TO_HOST, THROUGH_TO_DIALER = "through to host", "thru to dialer"
+AGAIN = "come again"  # the secret of a rank that may call again
 
 
 def hello(nonce: bytes, rank: int, size: int) -> bytes:

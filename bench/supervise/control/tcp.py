@@ -23,62 +23,26 @@ for the measurement itself (their store, their sockets) is theirs and knows no t
 
 from __future__ import annotations
 
-import json
 import selectors
-import struct
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .connection import Connection
+from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
+from .passage import PULSE_SECONDS, RETURN_SECONDS, Passage
+from .places import HERE, LATER, Places
+from .sealed_frames import AGAIN, Forged, Handshake
 
 if TYPE_CHECKING:
-    from .rendezvous import Listener
-
-Message = dict[str, Any]
-
-HEAD = struct.Struct("!IBI")
-"""Before each message: the rank that sent it or is to receive it, its kind, its bytes."""
-MESSAGE, BEAT, ROW = range(3)
-"""Kinds: a message in JSON; a heartbeat, which may wait; a row, as the worker wrote it."""
+    from .rendezvous import Listener, Search
 
 WAIT_SECONDS = 0.5  # that a heartbeat waits for those of the other ranks of its node
 SHORT = 1 << 16  # bytes of a frame that holds several messages
 FOLLOWED = "cut off with the first rank of its node"
-
-
-def framed(rank: int, message: Message) -> bytes:
-    """A message of or for a rank, as it stands in a frame."""
-    said = message.get("said", "")
-    text = message["row"] if said == "row" else json.dumps(message).encode()
-    return HEAD.pack(rank, {"beat": BEAT, "row": ROW}.get(said, MESSAGE), len(text)) + text
-
-
-def messages_in(frame: bytes) -> list[tuple[int, int, bytes]]:
-    """(rank, kind, text) of the messages of a frame. Raises ValueError."""
-    found, at = [], 0
-    while at < len(frame):
-        try:
-            rank, kind, length = HEAD.unpack_from(frame, at)
-        except struct.error as error:
-            raise ValueError(str(error)) from None
-        at += HEAD.size + length
-        found.append((rank, kind, frame[at - length : at]))
-    if at != len(frame):
-        raise ValueError(f"a message ends {at - len(frame)} bytes behind its frame")
-    return found
-
-
-def parsed(payload: bytes) -> Any:
-    """JSON, also with ``NaN``, which a row may hold: it is read as such, and not as ``null``."""
-    try:
-        return msgspec.json.decode(payload)  # in a third of the time
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.loads(payload)
 
 
 class Control:
@@ -92,22 +56,37 @@ class Control:
     _connections  by the rank at their other end; 0: the way to rank 0
     _via          on rank 0: rank -> to whom the connection is that leads to it; ``_joined``: all that ever came, those
                   too that are lost; ``_numbers``: rank -> its number in the run, where that is another one
+    _heard        on rank 0 of a tree: when a connection brought anything last
+    _unsettled    on rank 0: ranks with a passage that have not spoken on their present way, or are to leave it
+    _carried      ranks of other nodes behind this one
     """
 
     mpi: Mpi | None = None  # the MPI job around the supervisors, which ends with it
     absent = ""  # of a job that begins without some ranks: why they are not here
     listener: Listener | None = None  # of the first rank of a node, until rank 0 begins
+    open_listener: Listener | None = (
+        None  # in a tree, to the end: of rank 0, and of a rank with others behind it
+    )
+    search: Callable[[bytes], Search] | None = None  # how a rank behind another node calls rank 0 again
 
     def __init__(
         self,
         rank: int = 0,
         size: int = 1,
-        connections: Mapping[int, Connection] | None = None,
+        connections: Mapping[int, Connection | Passage] | None = None,
         above: str = "rank 0",
+        places: Places | None = None,
     ) -> None:
         self.rank, self.size, self._own, self._above = rank, size, rank, above
-        self._leads = rank == 0
-        self._connections: dict[int, Connection] = {}
+        self._leads = self.leads = rank == 0
+        self._connections: dict[int, Connection | Passage] = {}
+        self._places = places or Places()
+        self._unsettled: set[int] = set()
+        self._carried: set[int] = set()
+        self._pulsing, self._pulse_at, self._ended = False, 0.0, threading.Event()
+        self._search: Search | None = None
+        self._heard: dict[int, float] = {}
+        self._looked = time.monotonic()
         self._via: dict[int, int] = {}
         self._joined: set[int] = set()
         self._numbers: dict[int, int] = {}
@@ -119,20 +98,96 @@ class Control:
         for peer, connection in (connections or {}).items():
             self.admit(peer, connection)
 
-    def admit(self, peer: int, connection: Connection) -> None:
-        """Take part over this connection too; rank 0 hears of the ranks behind the first one of a node."""
+    def admit(self, peer: int, connection: Connection | Passage, passing: bool = False) -> None:
+        """Take part over this connection too; rank 0 hears of the ranks behind the first one of a node. ``passing``: it
+        leads to another node, whose passage this rank carries.
+        """
         self._connections[peer] = connection
-        self._selector.register(connection.socket, selectors.EVENT_READ, peer)
-        if self._leads:
+        self._register(peer, connection)
+        if passing:
+            self._carried.add(peer)
+            if not self._pulsing:
+                self._pulsing = True
+                threading.Thread(target=self._pulse, daemon=True).start()
+        elif self._leads:
             self._via[peer] = peer
             self._joined.add(peer)
         elif peer:
             self.send(0, {"said": "behind", "rank": peer})
 
+    def _register(self, peer: int, way: Connection | Passage) -> None:
+        connection = way.carrier if isinstance(way, Passage) else way
+        if isinstance(connection, Connection):
+            self._selector.register(connection.socket, selectors.EVENT_READ, peer)
+
+    def _unregister(self, peer: int) -> None:
+        # a socket that was closed can be found by its key only
+        for key in [key for key in self._selector.get_map().values() if key.data == peer]:
+            self._selector.unregister(key.fileobj)
+
+    def secrets(self, rank: int, token: bytes, begun: bool) -> tuple[bytes, ...]:
+        """What proves that a caller is this rank: the token; of one that was here before its own secret alone."""
+        way = self._connections.get(rank)
+        if not isinstance(way, Passage):
+            return () if begun else (token,)
+        if rank in self._via:
+            return (way.secret,)
+        return () if begun else (way.secret, token)
+
+    def arrive(
+        self, rank: int, connection: Connection, handshake: Handshake, token: bytes, host: str
+    ) -> None:
+        """On rank 0: give a rank that has called from ``host`` its place, where it did so before another one."""
+        place, passage = self._places.choose(rank, host, self._connections), self._connections.get(rank)
+        connection.put(place.text)
+        if place.where == LATER:
+            connection.lose("there is no place for it yet")
+            return
+        self._unregister(rank)
+        if not isinstance(passage, Passage) or passage.secret != token:  # a first call
+            if place.where == HERE:
+                self._unsettled.discard(rank)
+                self.admit(rank, connection)
+                return
+            passage = Passage(rank, handshake.key(token, AGAIN), leads=True)
+        old = None if passage.middle else passage.carrier
+        if place.where == HERE:
+            passage.renew(handshake, token, connection, 0)
+            self._register(rank, passage)
+        else:
+            passage.renew(handshake, token, self._connections[place.rank], place.rank)
+            connection.lose("it has another place")
+        if isinstance(old, Connection):
+            old.lose("it has another place")
+        self._connections[rank] = passage
+        self._unsettled.add(rank)
+
+    def leave(self, numbers: Collection[int]) -> None:
+        """On rank 0: let those behind these ranks come away, and send nobody behind them any more."""
+        avoided = {self._ranks_of.get(number, number) for number in numbers}
+        self._places.avoided |= avoided
+        for rank, way in self._connections.items():
+            if isinstance(way, Passage) and way.middle in avoided:
+                way.put(framed(rank, {"do": "come"}))
+                way.summoned = True
+                self._unsettled.add(rank)
+
+    def excuse(self, number: int) -> float:
+        """On rank 0: for how many seconds nothing of a rank could arrive, because its way is broken or silent."""
+        at, seconds, now = self._via.get(self._ranks_of.get(number, number), 0), 0.0, time.monotonic()
+        while isinstance(way := self._connections.get(at), Passage):
+            if not way.open:
+                seconds = max(seconds, now - way.heard)
+            if not way.middle:
+                break
+            at = way.middle
+            seconds = max(seconds, now - self._heard.get(at, now))
+        return seconds
+
     def connected(self, peer: int) -> bool:
         """Whether a rank is connected to this one, itself or behind another one."""
         connection = self._connections.get(peer)
-        if connection and (connection.lost or connection.closed()):
+        if isinstance(connection, Connection) and (connection.lost or connection.closed()):
             connection.lose("it called again")
             self._held.extend(self._forget(peer, connection.lost))
         return peer in (self._via if self._leads else self._connections)
@@ -187,7 +242,7 @@ class Control:
     def address(self) -> str:
         """On rank 0: the address of this machine over which most other ranks are connected; "" where there is none."""
         ways = [self._connections[peer] for peer in self._via.values()]
-        found = Counter(str(each.socket.getsockname()[0]) for each in ways)
+        found = Counter(str(each.socket.getsockname()[0]) for each in ways if not isinstance(each, Passage))
         return found.most_common(1)[0][0] if found else ""
 
     def send(self, to: int, message: Message) -> None:
@@ -218,20 +273,83 @@ class Control:
         """(sender, message) of all that has arrived."""
         while self._held:
             yield self._held.popleft()
+        if self.open_listener:
+            self.open_listener.step(0.0)
         for key, _ in self._selector.select(0):
             if connection := self._connections.get(key.data):
-                for payload in connection.pull():
-                    yield from self._take(key.data, connection, payload)
-                    if connection.lost:
-                        break
+                yield from self._pull(key.data, connection)
         if self._waiting and (self._urgent or time.monotonic() - self._since > WAIT_SECONDS):
             self._pass_on()
+        if self._leads:
+            self._settle()
+        else:
+            self._keep_way()
         for peer, connection in list(self._connections.items()):
             connection.push()
             if connection.lost:
                 yield from self._forget(peer, connection.lost)
 
-    def _take(self, peer: int, connection: Connection, frame: bytes) -> Iterator[tuple[int, Message]]:
+    def _pull(self, peer: int, connection: Connection | Passage) -> Iterator[tuple[int, Message]]:
+        for payload in connection.pull():
+            yield from self._take(peer, connection, payload)
+            if connection.lost:
+                return
+
+    def _settle(self) -> None:
+        """On rank 0: who has spoken from its place is there; who has not for too long is lost."""
+        past, self._looked = time.monotonic() - self._looked, time.monotonic()
+        for rank in list(self._unsettled):
+            passage = self._connections.get(rank)
+            if not isinstance(passage, Passage) or (passage.open and not passage.summoned):
+                self._unsettled.discard(rank)
+                if passage:
+                    self._came(rank)
+                continue
+            passage.patience -= min(0.5, past)  # while rank 0 was busy it could hear nobody
+            if passage.patience < 0:
+                passage.lose(
+                    f"its way through another node ended, and it did not come again: {RETURN_SECONDS:.0f} s"
+                )
+
+    def _came(self, rank: int) -> None:
+        """On rank 0: something of a rank has arrived from its place."""
+        self._places.came(rank)
+        self._via[rank] = rank
+        self._joined.add(rank)
+
+    def _keep_way(self) -> None:
+        """Call rank 0 again where the way there has ended, and give a sign of life where this rank carries others."""
+        now, passage = time.monotonic(), self._connections.get(0)
+        if self._carried and passage and now - self._pulse_at > PULSE_SECONDS:
+            self._pulse_at = now
+            passage.put(b"")
+        if not isinstance(passage, Passage) or not self.search:
+            return
+        if isinstance(passage.carrier, Connection) and passage.carrier.lost:
+            self._unregister(0)
+        if self._search is None:
+            self._search = self.search(passage.secret) if passage.ended else None
+        elif self._search.gone:
+            passage.lose(self._search.gone)
+        elif arrival := self._search.arrival:
+            self._search, old = None, passage.carrier
+            self._unregister(0)
+            arrival.renew(passage)
+            self._register(0, passage)
+            arrival.settle(self)
+            if isinstance(old, Connection):
+                old.lose("it has another place")
+
+    def _pulse(self) -> None:
+        """The signs of life of this process to those whose passage it carries, whatever else it does meanwhile."""
+        while not self._ended.wait(PULSE_SECONDS):
+            for peer in tuple(self._carried):
+                if connection := self._connections.get(peer):
+                    connection.put(b"")
+
+    def _take(
+        self, peer: int, connection: Connection | Passage, frame: bytes
+    ) -> Iterator[tuple[int, Message]]:
         """The messages of one frame that are for this rank; those for other ranks are passed on."""
         try:
             messages = messages_in(frame)
@@ -239,13 +357,7 @@ class Control:
             connection.lose(f"it sent an invalid frame: {error}")
             return
         if self._leads:
-            for whose, kind, text in messages:
-                if self._via.get(whose) != peer:  # it was lost before, or never joined through this one
-                    continue
-                if kind == ROW:  # for whoever reads it: most of what rank 0 is sent is rows
-                    yield self._number(whose), {"said": "row", "row": text}
-                else:
-                    yield from self._hear(peer, whose, connection, text)
+            yield from self._take_all(peer, connection, messages)
         elif peer:
             if any(whose != peer for whose, _, _ in messages):
                 connection.lose("it spoke for another rank")
@@ -253,26 +365,59 @@ class Control:
                 self._urgent = self._urgent or any(kind != BEAT for _, kind, _ in messages)
                 self._pass_on(frame, waits=True)  # for the others of this node that speak in this moment
         else:
-            for whose, _, text in messages:
-                yield from self._obey(whose, connection, text)
+            for whose, kind, text in messages:
+                if whose == self._own:
+                    yield from self._obey(connection, text)
+                elif whose in self._connections:
+                    self._connections[whose].put(HEAD.pack(whose, kind, len(text)) + text)
 
-    def _obey(self, whose: int, connection: Connection, text: bytes) -> Iterator[tuple[int, Message]]:
-        """A message of rank 0 for this rank, or for one behind it."""
-        if whose != self._own:
-            if whose in self._connections:
-                self._connections[whose].put(HEAD.pack(whose, MESSAGE, len(text)) + text)
-            return
+    def _take_all(
+        self, peer: int, connection: Connection | Passage, messages: list[tuple[int, int, bytes]]
+    ) -> Iterator[tuple[int, Message]]:
+        """On rank 0: the messages of one frame."""
+        if self._places.needed:
+            self._heard[peer] = time.monotonic()
+        if peer in self._unsettled and isinstance(connection, Passage):
+            self._came(peer)
+        for whose, kind, text in messages:
+            if kind == SEALED:
+                yield from self._open(peer, whose, text)
+            elif self._via.get(whose) != peer:  # it was lost before, or never joined through this one
+                continue
+            elif kind == ROW:  # for whoever reads it: most of what rank 0 is sent is rows
+                yield self._number(whose), {"said": "row", "row": text}
+            else:
+                yield from self._hear(peer, whose, connection, text)
+
+    def _open(self, peer: int, whose: int, sealed: bytes) -> Iterator[tuple[int, Message]]:
+        """On rank 0: what ``peer`` carries of a rank behind it."""
+        passage = self._connections.get(whose)
+        if not isinstance(passage, Passage) or passage.middle != peer or passage.carrier is None:
+            return  # it has left that place
+        try:
+            for payload in passage.take(sealed):
+                yield from self._take(whose, passage, payload)
+                if passage.lost:
+                    return
+        except Forged as error:
+            passage.lose(str(error))
+
+    def _obey(self, connection: Connection | Passage, text: bytes) -> Iterator[tuple[int, Message]]:
+        """A message of rank 0 for this rank."""
         if self.listener:  # rank 0 begins once all are connected
             self.listener.close()
             self.listener = None
         message = self._message(text)
         if isinstance(message, str):
             connection.lose(message)
+        elif message["do"] == "come":
+            if isinstance(connection, Passage):
+                connection.summoned = True
         else:
             yield 0, message
 
     def _hear(
-        self, peer: int, whose: int, connection: Connection, text: bytes
+        self, peer: int, whose: int, connection: Connection | Passage, text: bytes
     ) -> Iterator[tuple[int, Message]]:
         """On rank 0: one rank's message. Whoever sends what is no message is lost, although it has the token."""
         message, number = self._message(text), self._number(whose)
@@ -283,6 +428,8 @@ class Control:
             self.send(number, {"do": "quit", "lost": message})
             del self._via[whose]
             yield number, {"said": "lost", "text": message}
+        elif message["said"] == "listens":
+            self._places.listens(whose, message.get("port"))
         elif message["said"] != "behind":
             yield number, message
         elif whose == peer and type(rank := message.get("rank")) is int and 0 < rank < self.size:
@@ -293,6 +440,8 @@ class Control:
             elif rank != peer and self._via.get(rank) == peer:
                 del self._via[rank]
                 yield self._number(rank), {"said": "lost", "text": str(message["lost"])}
+            elif isinstance(way := self._connections.get(rank), Passage) and way.middle == peer:
+                way.lose(str(message["lost"]))
 
     def _message(self, text: bytes) -> Message | str:
         """The message, or why it is none."""
@@ -306,14 +455,16 @@ class Control:
         return message
 
     def _forget(self, peer: int, why: str) -> Iterator[tuple[int, Message]]:
-        del self._connections[peer]
-        # a socket that was closed can be found by its key only
-        for key in [key for key in self._selector.get_map().values() if key.data == peer]:
-            self._selector.unregister(key.fileobj)
+        way, known = self._connections.pop(peer), peer in self._via
+        self._carried.discard(peer)
+        self._unregister(peer)
         if self._leads:
+            self._interrupt(way)
+            self._places.left([peer])
             gone = [rank for rank, via in self._via.items() if via == peer and rank != peer]
             self._via = {rank: via for rank, via in self._via.items() if via != peer}
-            yield self._number(peer), {"said": "lost", "text": why}
+            if known:
+                yield self._number(peer), {"said": "lost", "text": why}
             text = f"rank {self._number(peer)}, through which it was connected, is gone"
             for rank in gone:
                 yield self._number(rank), {"said": "lost", "how": FOLLOWED, "text": text}
@@ -322,13 +473,24 @@ class Control:
         else:
             text = f"{self._above} is gone ({why})"
             for rank in self.behind:
-                order = {"do": "quit", "lost": text}
-                self._connections[rank].put(framed(rank, order))
+                if rank in self._carried:  # it sees for itself
+                    self._connections[rank].lose(text)
+                else:
+                    self._connections[rank].put(framed(rank, {"do": "quit", "lost": text}))
             yield 0, {"do": "quit", "lost": text}
+
+    def _interrupt(self, way: Connection | Passage) -> None:
+        """On rank 0: those whose passage this way carried will come again."""
+        for rank, other in self._connections.items():
+            if isinstance(other, Passage) and other.carrier is way:
+                other.interrupt()
+                self._unsettled.add(rank)
 
     def linger(self, limit: float) -> None:
         """Pass on what the ranks behind this one still have to say, until they have left, at most ``limit`` seconds."""
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + (
+            2 * limit if self._carried else limit
+        )  # they wait for their own as long
         while self.behind and time.monotonic() < deadline:
             list(self.receive())
             time.sleep(0.002)
@@ -367,9 +529,11 @@ class Control:
             self.mpi.abort(status)
 
     def _cut(self) -> None:
-        if self.listener:
-            self.listener.close()
-            self.listener = None
+        for each in (self.listener, self.open_listener):
+            if each:
+                each.close()
+        self.listener = self.open_listener = None
+        self._ended.set()
         self._selector.close()
         for connection in self._connections.values():
             connection.lose("we left")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,18 +35,25 @@ class RankState:
 
 
 def positions(
-    states: Mapping[int, RankState], ranks: Mapping[int, Rank], cases: Cases, now: float, own: int = 0
+    states: Mapping[int, RankState],
+    ranks: Mapping[int, Rank],
+    cases: Cases,
+    now: float,
+    own: int = 0,
+    excuse: Callable[[int], float] = lambda rank: 0.0,
 ) -> list[Position]:
-    """``ranks``: by their numbers; ``own``: that of rank 0 itself, in a run that goes on without the first node."""
-    return [_position(ranks[rank], state, cases, now, own) for rank, state in states.items()]
+    """``ranks``: by their numbers; ``own``: that of rank 0 itself, in a run that goes on without the first node;
+    ``excuse``: for how many seconds the way to a rank is broken or silent.
+    """
+    return [_position(ranks[rank], state, cases, now, own, excuse(rank)) for rank, state in states.items()]
 
 
-def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int) -> Position:
-    """Ages of what a supervisor reported grow while it is silent.
+def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int, excused: float) -> Position:
+    """Ages of what a supervisor reported grow while it is silent, but not while the way to it is.
 
     Rank 0 itself counts as heard at this moment: what it has not heard of itself, it was too busy to hear.
     """
-    silent = 0.0 if rank.rank == own else max(0.0, now - state.last_heard)
+    silent = 0.0 if rank.rank == own else max(0.0, now - state.last_heard - excused)
     beat, failed = state.beat, state.failed
     at, age = failed.get("at") or beat, beat.get("age")
     number, case = cases.get(str(at.get("case", "")), (-1, None))

@@ -21,11 +21,12 @@ def trouble(
     started: float,
     slowest_join: float,
     own: int,
+    excuse: Callable[[int], float] = lambda rank: 0.0,
 ) -> Culprits | None:
     """The culprits that broke the attempt that ``started`` then; None while it goes on.
 
     ``positions`` of the ranks now; ``slowest_join``: seconds of those before it, 0 where none is known; ``own``: the
-    number of rank 0 itself, whose silence is our own.
+    number of rank 0 itself, whose silence is our own; ``excuse``: seconds for which the way to a rank is silent.
     """
     now, states = time.monotonic(), ranks.values()
     broken = [each for each in states if each.failed or (each.ended and each.status != 0)]
@@ -36,10 +37,13 @@ def trouble(
     joining = any(not each.ready for each in states)
     join = min(limits.join, max(limits.hang, SLOWER * slowest_join)) if slowest_join else limits.join
     limit = join if joining else limits.hang
-    stuck = any(not each.ended and now - each.last_moved > limit for each in states)
-    mute = any(
-        rank != own and not each.ended and now - each.last_heard > limits.hang for rank, each in ranks.items()
-    )
+
+    def over(rank: int, since: float, limit: float) -> bool:
+        return now - since > limit and now - since - excuse(rank) > limit
+
+    running = {rank: each for rank, each in ranks.items() if not each.ended}
+    stuck = any(over(rank, each.last_moved, limit) for rank, each in running.items())
+    mute = any(over(rank, each.last_heard, limits.hang) for rank, each in running.items() if rank != own)
     if not mute and (not stuck or (joining and now - started < join)):
         return None
     return of_hang(positions(), limits.hang if mute else limit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 import time
 
@@ -17,6 +19,7 @@ from bench.supervise.departures import CUT, SIGNALLED, Departures
 
 TOKEN = b"0123456789abcdef-of-this-job"
 LIMIT = 20.0
+JOBS = itertools.count()
 
 
 def frame(rank: int, text: bytes, waits: bool = False) -> bytes:
@@ -42,6 +45,8 @@ class Job:
 
     def __init__(self, size: int, absent: tuple[int, ...] = (), limit: float = LIMIT) -> None:
         self.size, self.ends, self.errors = size, {}, {}
+        # the name of a node's socket follows from it: other tests may run on this machine
+        self.run = f"run {next(JOBS)} of {os.getpid()}"
         self.listener = Listener(sockets_at(["127.0.0.1"], [0]), lambda text: None)
         self.port, self.serving = self.listener.port, True
         hosts = tuple(f"n{rank // 2}" for rank in range(size))
@@ -60,13 +65,13 @@ class Job:
 
     def lead(self, hosts, limit) -> None:
         try:
-            self.ends[0] = self.listener.wait("a run", self.size, TOKEN, limit, hosts, True)
+            self.ends[0] = self.listener.wait(self.run, self.size, TOKEN, limit, hosts, True)
         except NotMet as error:
             self.errors[0] = error
 
     def dialer(self, rank: int) -> Dialer:
         return Dialer(
-            ("127.0.0.1",), (self.port,), "a run", rank, self.size, lambda: TOKEN, lambda text: None
+            ("127.0.0.1",), (self.port,), self.run, rank, self.size, lambda: TOKEN, lambda text: None
         )
 
     def join(self, rank: int, limit: float) -> None:
