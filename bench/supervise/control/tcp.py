@@ -206,6 +206,11 @@ class Control:
         self._held = deque(each for at, each in enumerate(arrived) if at > again.get(each[0], -1))
 
     @property
+    def connections(self) -> int:
+        """How many connections with other ranks this one has."""
+        return len({key.data for key in self._selector.get_map().values()})
+
+    @property
     def behind(self) -> tuple[int, ...]:
         """The ranks that are connected to this one, which is not rank 0."""
         return () if self._leads else tuple(peer for peer in self._connections if peer)

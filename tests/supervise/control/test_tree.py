@@ -1,4 +1,4 @@
-"""More nodes than rank 0 has places: real processes, real sockets, and a node in the middle that dies, stops or leaves."""
+"""More nodes than rank 0 has places: real processes and sockets, and a node in the middle that dies or is stopped."""
 
 from __future__ import annotations
 
