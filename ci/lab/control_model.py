@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 
 GPUS = 8
 LATENCY = 50e-6  # s from a process to another one on a management network
@@ -30,7 +31,9 @@ ROWS = {
 RING = 32  # nodes of a ring: those of one leaf switch
 WAIT_SECONDS = 0.5  # as bench.supervise.control.tcp
 SHARE = 0.05  # as bench.supervise.coordinator
-NODES = 1 << 30  # the fan-out with which all first ranks of nodes are connected to rank 0 itself
+STAR, NODES, TREE = "star", "nodes", "tree"
+"""Shapes: all ranks at rank 0; the first of each node; some of these behind others where rank 0 has no place for all,
+as the product does."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Costs:
 
     send        of an order that leaves rank 0; ``order``: of a rank that takes one and answers that it is ready
     frame       of rank 0 to open one, which holds one message or the heartbeats of a moment
+    through     more, to take or to send one where the rank is behind another node
     ready, beat, row   of rank 0 for one of these messages, from its frame to the journal; ``wide``: a row of a ring
     report      of a rank that sends a row; ``relay``: of a process that passes a message on
     each        of a look of rank 0 at all ranks, for each of them; ``link``: of a pass, for each of its connections
@@ -56,6 +60,7 @@ class Costs:
     relay: float
     each: float
     link: float
+    through: float = 0.0
     idle: float = 60e-6
 
     def times(self, factor: float) -> Costs:
@@ -74,22 +79,28 @@ class Answer:
     links: int
 
 
-def parents(ranks: int, fan_out: int) -> list[int]:
-    """For each rank the one that it is connected to: rank 0 in a star, where ``fan_out`` is 0; else the first of its
-    node, and at most ``fan_out`` of these to another of them (NODES: all of them to rank 0).
-    """
-    if not fan_out:
+def parents(ranks: int, shape: str) -> list[int]:
+    """For each rank the one that it is connected to."""
+    from bench.supervise.control.places import FAN_OUT
+
+    if shape == STAR:
         return [0] * ranks
-    leads = range(0, ranks, GPUS)
-    above = [max(0, at - 1) // fan_out * GPUS for at in range(len(leads))]
+    others = ranks // GPUS - 1
+    room = others
+    if shape == TREE and others + GPUS - 1 > 2 * FAN_OUT:
+        room = 2 * FAN_OUT - (GPUS - 1) - FAN_OUT // 4
+    above = [0, *(0 if at < room else (1 + at % room) * GPUS for at in range(others))]
     return [above[rank // GPUS] if rank % GPUS == 0 else rank - rank % GPUS for rank in range(ranks)]
 
 
 class Simulation:
     """Processes that exchange messages; one of rank 0 to every rank, or of all ranks to rank 0."""
 
-    def __init__(self, ranks: int, fan_out: int, cores: int, costs: Costs) -> None:
-        self.ranks, self.costs, self.above = ranks, costs, parents(ranks, fan_out)
+    def __init__(self, ranks: int, shape: str, cores: int, costs: Costs) -> None:
+        self.above = parents(ranks, shape)
+        behind = sum(bool(self.above[rank]) for rank in range(0, ranks, GPUS)) * GPUS if shape == TREE else 0
+        more = costs.through * behind / ranks  # of all ranks, of which some are behind other nodes
+        self.ranks, self.costs = ranks, replace(costs, send=costs.send + more, frame=costs.frame + more)
         self.links = sum(1 for rank in range(1, ranks) if self.above[rank] == 0)
         self.free = [0.0] * cores if cores else []
         self.own = [0.0] * ranks  # when each rank's own core is free, where they have one each
@@ -190,15 +201,15 @@ class Simulation:
             self.at(now + LATENCY, self.above[rank], (f"beat {count}", 0))
 
 
-def answer(ranks: int, fan_out: int, cores: int, costs: Costs, ring: int = 0) -> Answer:
+def answer(ranks: int, shape: str, cores: int, costs: Costs, ring: int = 0) -> Answer:
     """A start, and a round with the ROWS of each pair of nodes, or of each ``ring`` of so many, on each rail.
 
     ``cores``: that all share, 0: each rank has its own.
     """
-    first = Simulation(ranks, fan_out, cores, costs)
+    first = Simulation(ranks, shape, cores, costs)
     first.at(0.0, 0, ("begin", 0))
     start = first.run(ranks - 1)
-    second, leads = Simulation(ranks, fan_out, cores, costs), 0
+    second, leads = Simulation(ranks, shape, cores, costs), 0
     for rank in range(1, ranks):
         lead = ranks == GPUS or rank // GPUS % (ring or 2) == 1
         leads += lead
@@ -223,6 +234,28 @@ def _timed(work: Callable[[], object]) -> float:
     return median(found)
 
 
+def timed_passage(text: bytes) -> float:
+    """CPU seconds of one end of a passage for a frame: half of what both ends take."""
+    from bench.supervise.control.frames import HEAD
+    from bench.supervise.control.passage import Passage
+    from bench.supervise.control.sealed_frames import Handshake
+
+    key, sent = bytes(32), list[bytes]()
+    dialer, rank_0 = (Passage(1, key, leads) for leads in (False, True))
+    for end in (rank_0, dialer):  # this one speaks at once
+        end.renew(Handshake("", 1, 2, key, key), key, SimpleNamespace(put=sent.append, lost=""), 1)
+
+    def carry() -> None:
+        dialer.put(text)
+        for end in (rank_0, dialer):
+            frames, sent[:] = list(sent), []
+            for frame in frames:
+                list(end.take(frame[HEAD.size :]))
+            end.push()
+
+    return _timed(carry) / 2
+
+
 def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int) -> Costs:
     """Each message's way through the product's own functions, of a job of so many ranks."""
     from bench.measure.loop import TimingRules
@@ -232,8 +265,9 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
     from bench.model.measurement import Rank
     from bench.model.typed_json import load
     from bench.store import Recorder
+    from bench.supervise.control.frames import ROW, framed, messages_in, parsed
     from bench.supervise.control.sealed_frames import Opener, Sealer
-    from bench.supervise.control.tcp import ROW, Control, framed, messages_in, parsed
+    from bench.supervise.control.tcp import Control
     from bench.supervise.coordinator import Coordinator
     from bench.supervise.hangs.rank_state import RankState
     from bench.supervise.limits import Limits
@@ -321,6 +355,7 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
         send=_timed(lambda: frame(order)), order=_timed(begin), frame=opening, **found,
         report=_timed(lambda: frame({"said": "row", "row": measured})),
         relay=_timed(lambda: Sealer(key).seal(next(iter(Opener(key).open(sealed["beat"]))))), each=passes, link=2e-7,
+        through=timed_passage(framed(1, {"said": "row", "row": measured})),
     )  # fmt: skip
 
 
@@ -330,6 +365,6 @@ def calibrated(costs: Costs, rows, cores: int) -> tuple[Costs, float]:
     Rank 0's by its CPU time in a round; a rank's own at a start, most of which no function above does, by
     how long all starts took that shared the cores.
     """
-    factor = median(row.round_cpu / answer(row.ranks, NODES, cores, costs).round_cpu for row in rows)
+    factor = median(row.round_cpu / answer(row.ranks, TREE, cores, costs).round_cpu for row in rows)
     order = median(row.start * cores / row.ranks for row in rows)
     return replace(costs.times(factor), order=order), factor

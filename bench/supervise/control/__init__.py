@@ -2,7 +2,10 @@
 
 connect        a rank's way to rank 0, whichever launcher started it
 tcp            the messages, and who passes them on
+places         who is connected to rank 0 itself, and who behind which other node
+passage        a way to rank 0 through other nodes, and how another one replaces it
 connection     one connection
+frames         what stands in a frame: messages and their kinds
 sealed_frames  what it carries: sealed frames, the handshake's proofs
 rendezvous     rank 0, and then the first rank of each node, listens until all are connected; the others dial
 token          the secret of a job without MPI: where it comes from

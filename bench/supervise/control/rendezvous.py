@@ -1,10 +1,12 @@
 """How the supervisors come together: the first rank of each node dials rank 0, the others of its node dial that one.
 
 Rank 0 listens only until all ranks are connected to it or behind the first ranks of their nodes, and these listen only
-until rank 0 begins. Until then a stranger can hold one of WAITING_ROOM places for ANSWER_SECONDS and send at most
-52 bytes before the connection is closed. When all places are taken, the address that holds most of them loses its
-oldest one, so that a flood from one address displaces only itself. A rank whose connection was closed dials again until
-its time is up.
+until rank 0 begins. In a tree (see places) rank 0 and those with other nodes behind them listen to the end: rank 0 for
+ranks that come again, by a secret of their own, these for ranks that rank 0 sends there.
+
+While somebody listens a stranger can hold one of WAITING_ROOM places for ANSWER_SECONDS and send 52 bytes at most
+before the connection is closed. When all places are taken, the address that holds most of them loses its oldest one, so that a
+flood from one address displaces only itself. A rank whose connection was closed dials again until its time is up.
 
 Several ports are tried, in the same order on both sides, because the first may be in use on rank 0's node: the proofs
 tell rank 0 from whatever else listens there.

@@ -4,7 +4,8 @@ Between nodes they travel over authenticated TCP under every launcher, on a node
 ranks of rank 0's node are connected to rank 0 itself. Each message stands behind the number of the rank that sent it or
 is to receive it, and the first rank of a node passes on those of the others, the heartbeats of a moment in one frame.
 Rank 0 takes from it messages of the ranks that joined through it and of no other: whoever has the token could have
-joined in their place.
+joined in their place. On more nodes than rank 0 has places for, the first ranks of some carry what those of others and
+rank 0 send each other, sealed between these two: see passage and places.
 
 Nothing blocks but ``rest``: ``receive`` yields what has arrived, and callers sleep between looks, so that an idle
 supervisor takes no share of a core from the workers.
@@ -33,9 +34,9 @@ from typing import TYPE_CHECKING
 from .connection import Connection
 from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
-from .passage import PULSE_SECONDS, RETURN_SECONDS, Passage
+from .passage import PULSE_SECONDS, RETURN_SECONDS, ROOM, Passage
 from .places import HERE, LATER, Places
-from .sealed_frames import AGAIN, Forged, Handshake
+from .sealed_frames import AGAIN, LONGEST, Forged, Handshake
 
 if TYPE_CHECKING:
     from .rendezvous import Listener, Search
@@ -366,6 +367,8 @@ class Control:
         elif peer:
             if any(whose != peer for whose, _, _ in messages):
                 connection.lose("it spoke for another rank")
+            elif len(frame) > LONGEST - ROOM:
+                connection.lose(f"it sent {len(frame)} bytes at once, too many to be passed on")
             else:
                 self._urgent = self._urgent or any(kind != BEAT for _, kind, _ in messages)
                 self._pass_on(frame, waits=True)  # for the others of this node that speak in this moment

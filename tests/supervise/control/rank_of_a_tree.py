@@ -1,8 +1,11 @@
-"""One rank of a job as a process of its own: python rank_of_a_tree.py RANK SIZE PORT RUN FAN_OUT SILENCE.
+"""All ranks of a job but rank 0, each a process: python rank_of_a_tree.py SIZE PORT RUN FAN_OUT SILENCE.
 
-It answers every order with its number, and counts, a row each time, until it is dismissed.
+It prints the numbers of the processes, and ends with status 0 once all have. A rank answers every order with its number,
+and counts, a row each time, until it is dismissed.
 """
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,9 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from bench.launch.context import LaunchContext, Rendezvous
-from bench.supervise.control import passage, places
+from bench.measure import prctl
+from bench.supervise.control import passage, places, tcp
 from bench.supervise.control.connect import connect
-from bench.supervise.control.token import TokenSource
+from bench.supervise.control.token import TokenSource, derived_key
 
 PER_NODE = 2
 TOKEN = "of-the-tests-alone-0123456789abcdef"
@@ -46,9 +50,21 @@ def serve(control) -> None:
         time.sleep(0.005)
 
 
-if __name__ == "__main__":
-    rank, size, port, fan_out = (int(sys.argv[at]) for at in (1, 2, 3, 5))
-    places.FAN_OUT, passage.SILENCE_SECONDS, passage.PULSE_SECONDS = fan_out, float(sys.argv[6]), 0.2
-    end = joined(rank, size, port, sys.argv[4])
+def fork(rank: int, size: int, port: int, run: str) -> int:
+    if pid := os.fork():
+        return pid
+    prctl.end_with_parent(signal.SIGKILL)
+    end = joined(rank, size, port, run)
     serve(end)
     end.close()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    size, port, fan_out = (int(sys.argv[at]) for at in (1, 2, 4))
+    places.FAN_OUT, passage.SILENCE_SECONDS, tcp.PULSE_SECONDS = fan_out, float(sys.argv[5]), 0.2
+    derived_key(TOKEN.encode())  # once for all
+    ranks = [fork(rank, size, port, sys.argv[3]) for rank in range(1, size)]
+    print(*ranks, flush=True)
+    ends = [os.waitpid(pid, 0)[1] for pid in ranks]
+    sys.exit(any(ends))

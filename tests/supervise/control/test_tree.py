@@ -28,21 +28,19 @@ class Tree:
     """Nodes of two ranks, each a process; rank 0 is this one. What it hears is kept by rank."""
 
     def __init__(self, nodes: int, fan_out: int) -> None:
-        self.size, self.processes = nodes * PER_NODE, {}
+        self.size = nodes * PER_NODE
         self.rows = {rank: [] for rank in range(1, self.size)}
         self.answers = {rank: [] for rank in range(1, self.size)}
         self.lost, self.bye, self.orders, self.most = {}, {}, 0, 0
-        run = f"tree {next(JOBS)} of {os.getpid()}"
+        self.run = f"tree {next(JOBS)} of {os.getpid()}"
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
-        self.words = str(self.size), str(self.port), run, str(fan_out), str(passage.SILENCE_SECONDS)
-        threading.Thread(target=self.start, daemon=True).start()
-        self.control = joined(0, self.size, self.port, run)
-
-    def start(self) -> None:
+        words = str(self.size), str(self.port), self.run, str(fan_out), str(passage.SILENCE_SECONDS)
         script = str(Path(__file__).with_name("rank_of_a_tree.py"))
-        for rank in range(1, self.size):
-            self.processes[rank] = subprocess.Popen([sys.executable, script, str(rank), *self.words])
+        self.ranks = subprocess.Popen([sys.executable, script, *words], stdout=subprocess.PIPE, text=True)
+        self.control = joined(0, self.size, self.port, self.run)
+        assert self.ranks.stdout
+        self.pids = [0, *map(int, self.ranks.stdout.readline().split())]
 
     def look(self, until) -> None:
         """Be rank 0, and give each rank an order at each look, until something is true."""
@@ -115,7 +113,7 @@ class Tree:
 
     def signal(self, node: int, number: int) -> None:
         for rank in range(node * PER_NODE, (node + 1) * PER_NODE):
-            self.processes[rank].send_signal(number)
+            os.kill(self.pids[rank], number)
 
     def dismiss(self) -> None:
         """Every rank that lives has said all that it had to say, once and in order, and did every order once."""
@@ -130,9 +128,8 @@ class Tree:
 
     def close(self) -> None:
         self.control.close()
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
+        self.ranks.kill()
+        self.ranks.communicate()
 
 
 @pytest.fixture
@@ -250,14 +247,13 @@ def test_a_rank_that_cannot_reach_its_place_is_kept_by_rank_0(tree, monkeypatch)
 def test_all_end_when_rank_0_is_gone(tree):
     job = tree(5, 1)
     job.control.abandon(3)
-    for process in job.processes.values():
-        assert process.wait(LIMIT) == 0
+    assert job.ranks.wait(LIMIT) == 0
 
 
 def test_whoever_knows_the_token_cannot_take_the_place_of_a_rank(tree):
     job = tree(4, 1)
     taken = job.chain[-1]
-    dialer = Dialer(("127.0.0.1",), (job.port,), job.words[2], taken, job.size, job.secret, lambda text: None)
+    dialer = Dialer(("127.0.0.1",), (job.port,), job.run, taken, job.size, job.secret, lambda text: None)
     refused = []
 
     def call() -> None:
