@@ -1,7 +1,7 @@
 """All ranks of a job but rank 0, each a process: python rank_of_a_tree.py SIZE PORT RUN FAN_OUT SILENCE.
 
-It prints the numbers of the processes, and ends with status 0 once all have. A rank answers every order with its number,
-and counts, a row each time, until it is dismissed.
+It prints the numbers of the processes, and ends with status 0 once all have. A rank answers every order with its
+number, and counts, a row each time, until it is dismissed.
 """
 
 import os
