@@ -6,7 +6,7 @@ ranks that come again, by a secret of their own, these for ranks that rank 0 sen
 
 While somebody listens a stranger can hold one of WAITING_ROOM places for ANSWER_SECONDS and send 52 bytes at most
 before the connection is closed. When all places are taken, the address that holds most of them loses its oldest one, so
-that a flood from one address displaces only itself. A rank whose connection was closed dials again until its time is up.
+that a flood from one address displaces only itself. Whoever was closed dials again until its time is up.
 
 Several ports are tried, in the same order on both sides, because the first may be in use on rank 0's node: the proofs
 tell rank 0 from whatever else listens there.
