@@ -400,7 +400,7 @@ class Control:
     def _open(self, peer: int, whose: int, sealed: bytes) -> Iterator[tuple[int, Message]]:
         """On rank 0: what ``peer`` carries of a rank behind it."""
         passage = self._connections.get(whose)
-        if not isinstance(passage, Passage) or passage.middle != peer or passage.carrier is None:
+        if not isinstance(passage, Passage) or passage.middle != peer:
             return  # it has left that place
         try:
             for payload in passage.take(sealed):

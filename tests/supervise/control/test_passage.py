@@ -1,0 +1,133 @@
+"""Both ends of a passage, without sockets: what is on a way when it ends comes by the next one, once and in order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from bench.supervise.control import passage as module
+from bench.supervise.control.connection import WAITING
+from bench.supervise.control.frames import HEAD
+from bench.supervise.control.passage import Passage
+from bench.supervise.control.sealed_frames import LONGEST, Forged, Handshake
+
+TOKEN = b"0123456789abcdef-of-this-job"
+
+
+class Carrier:
+    """Frames on their way in one direction."""
+
+    def __init__(self) -> None:
+        self.frames = []
+        self.lost = ""
+
+    def put(self, frame: bytes) -> None:
+        self.frames.append(frame[HEAD.size :])
+
+
+class Ends:
+    """X and rank 0, and the way between them."""
+
+    def __init__(self) -> None:
+        self.dialer, self.rank_0 = Passage(4, b"secret", leads=False), Passage(4, b"secret", leads=True)
+        self.taken = {self.dialer: [], self.rank_0: []}
+        self.ways = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """A new way; what was on the old one is gone."""
+        self.ways += 1
+        handshake = Handshake("a run", 4, 8, b"%032d" % self.ways, bytes(32))
+        self.up, self.down = Carrier(), Carrier()
+        self.rank_0.renew(handshake, TOKEN, self.down, 2)
+        self.dialer.renew(handshake, TOKEN, self.up, 2)
+
+    def carry(self, count: int = 1 << 30) -> None:
+        """So many of the frames that are on the way arrive."""
+        for end, carrier in ((self.rank_0, self.up), (self.dialer, self.down)):
+            for sealed in carrier.frames[:count]:
+                self.taken[end] += end.take(sealed)
+            del carrier.frames[:count]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_every_frame_is_taken_once_and_in_order_however_often_the_way_ends(seed):
+    chance, ends, sent = random.Random(seed), Ends(), {}
+    for end in (ends.dialer, ends.rank_0):
+        sent[end] = []
+    for at in range(400):
+        end = chance.choice((ends.dialer, ends.rank_0))
+        sent[end].append(b"%d" % at)
+        end.put(sent[end][-1])
+        if chance.random() < 0.5:
+            ends.carry(chance.randrange(4))
+        if chance.random() < 0.1:
+            chance.choice((ends.dialer, ends.rank_0)).push()
+        if chance.random() < 0.03:
+            ends.rank_0.interrupt()
+        if chance.random() < 0.05:
+            ends.renew()
+    ends.renew()
+    ends.carry()
+    ends.carry()
+    assert ends.taken == {ends.rank_0: sent[ends.dialer], ends.dialer: sent[ends.rank_0]}
+
+
+def test_rank_0_sends_nothing_before_the_other_end_has_spoken():
+    ends = Ends()
+    ends.rank_0.put(b"order")
+    assert not ends.down.frames and not ends.rank_0.open
+    ends.carry()
+    assert ends.rank_0.open and ends.taken[ends.dialer] == [b"order"]
+
+
+def test_what_was_taken_is_named_and_kept_no_longer(monkeypatch):
+    ends = Ends()
+    ends.carry()
+    for _ in range(module.NAME_FRAMES):
+        ends.dialer.put(b"row")
+    assert len(ends.dialer._kept) == module.NAME_FRAMES
+    ends.carry()
+    ends.rank_0.push()
+    ends.carry()
+    assert not ends.dialer._kept and ends.dialer._bytes == 0
+    ends.dialer.put(b"one more")
+    ends.carry()
+    ends.rank_0.push()
+    assert not ends.down.frames
+    monkeypatch.setattr(module, "NAME_SECONDS", 0.0)
+    ends.rank_0.push()
+    ends.carry()
+    assert not ends.dialer._kept
+
+
+@pytest.mark.parametrize("harm", ["altered", "repeated", "left out", "of another way"])
+def test_a_node_in_the_middle_cannot_change_what_it_carries(harm):
+    ends = Ends()
+    ends.carry()
+    ends.dialer.put(b"first")
+    first = ends.up.frames.pop()
+    if harm == "altered":
+        forged = first[:-40] + bytes([first[-40] ^ 1]) + first[-39:]
+    elif harm == "repeated":
+        ends.taken[ends.rank_0] += ends.rank_0.take(first)
+        forged = first
+    elif harm == "left out":
+        ends.dialer.put(b"second")
+        forged = ends.up.frames.pop()
+    else:
+        ends.renew()
+        forged = first
+    with pytest.raises(Forged):
+        list(ends.rank_0.take(forged))
+
+
+def test_what_the_other_end_never_takes_is_kept_within_bounds():
+    ends = Ends()
+    for _ in range(WAITING // LONGEST + 2):
+        ends.dialer.put(bytes(LONGEST - module.ROOM))
+        ends.up.frames.clear()
+    assert "took nothing of the last" in ends.dialer.lost and not ends.dialer._kept
+    with pytest.raises(ValueError, match="can be sent"):
+        ends.rank_0.put(bytes(LONGEST))
