@@ -154,7 +154,8 @@ class Listener:
             control.abandon(EXIT_INCONCLUSIVE)
             raise
         if places.needed:
-            self._begun, control.open_listener = True, self
+            self._begun = True
+            control.begin(self)
         else:
             self.close()
         control.absent = absent

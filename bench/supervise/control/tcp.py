@@ -127,13 +127,17 @@ class Control:
             self._selector.unregister(key.fileobj)
 
     def secrets(self, rank: int, token: bytes, begun: bool) -> tuple[bytes, ...]:
-        """What proves that a caller is this rank: the token; of one that was here before its own secret alone."""
+        """What proves that a caller is this rank: its own secret, and before the run has ``begun`` the token too."""
         way = self._connections.get(rank)
-        if not isinstance(way, Passage):
-            return () if begun else (token,)
-        if rank in self._via:
-            return (way.secret,)
-        return () if begun else (way.secret, token)
+        known = (way.secret,) if isinstance(way, Passage) else ()
+        return known if begun else (*known, token)
+
+    def begin(self, listener: Listener) -> None:
+        """On rank 0 of a tree: whoever is not there by now comes no more, and those who are may call again."""
+        self.open_listener = listener
+        for rank in self._unsettled - self._via.keys():
+            self._unsettled.discard(rank)
+            del self._connections[rank]
 
     def arrive(
         self, rank: int, connection: Connection, handshake: Handshake, token: bytes, host: str
