@@ -250,11 +250,12 @@ def _warm(
 
 
 def reaching(reach: Reach, texts: Mapping[str, str], mutant: Mutant) -> trial.Tests:
-    """The tests that run its lines; of what runs on import, those that run a line or stand in a file that names it,
-    and where only a default or a type does so, all that run something of its file.
+    """The tests that run its lines; of what runs on import alone, those that run a line or stand in a file that names
+    it, and where only a default or a type does so, all that run something of its file.
     """
-    if trial.swaps(mutant) is not None:
-        return reach.tests(mutant.source.name, mutant.lines)
+    by_line = reach.tests(mutant.source.name, mutant.lines)
+    if trial.swaps(mutant) is not None and (by_line or not reach.on_import(mutant.source.name, mutant.lines)):
+        return by_line
     found: dict[str, float] = {}
     for name in mutant.names:
         word = re.compile(rf"\b{name}\b")

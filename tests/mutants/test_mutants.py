@@ -335,6 +335,18 @@ def test_a_constant_that_only_a_default_names_is_held_by_all_tests_of_its_file(t
     assert command.reaching(Reach((tests,)), {"one.py": source.text}, mutant) == {"b": 0.2}
 
 
+def test_a_function_that_runs_on_import_alone_is_held_by_the_tests_of_what_names_it(tmp_path):
+    """A decorator: no test runs its lines."""
+    path = tmp_path / "one.py"
+    path.write_text("def check(name):\n    return name\n")
+    mutant = next(each for each in places.random(places.read(tmp_path, path)) if each.line == 2)
+    user = Reached("tests/test_two.py", ["a"], [0.1], {"one.py": {2: 1}, "two.py": {3: 3}})
+    texts = {"one.py": path.read_text(), "two.py": "from one import check\n\n@check('a')\ndef two(): ...\n"}
+    assert command.reaching(Reach((user,)), texts, mutant) == {"a": 0.1}
+    unreached = Reached("tests/test_two.py", ["a"], [0.1], {"two.py": {3: 3}})
+    assert command.reaching(Reach((unreached,)), texts, mutant) == {}
+
+
 def test_of_many_tests_those_of_its_own_file_are_asked_first_and_then_the_shortest(tmp_path):
     (tmp_path / "checks.py").write_text("def late(value):\n    return value > 3\n")
     mutant = next(iter(places.random(places.read(tmp_path, tmp_path / "checks.py"))))

@@ -389,6 +389,12 @@ def test_retransmissions_fail_socket_rails_from_one_percent(again, sent, expecte
     assert status("growth.retransmissions", after(change)) is Status.SKIP
 
 
+def test_where_tcp_is_beside_the_rails_the_node_that_sent_most_again_is_said():
+    one = moved("tcp", "tcp", RetransSegs=90_000, OutSegs=10**6)
+    (verdict,) = judged("growth.retransmissions", after(one))
+    assert "at most 9.0 % of the segments were sent again" in verdict.measured
+
+
 def test_tcp_that_cannot_be_read_is_an_error_on_socket_rails():
     blind = [replace(pod(0), tcp={}), pod(1)]
     assert status("growth.retransmissions", after(same, blind), SOCKETS) is Status.INCONCLUSIVE

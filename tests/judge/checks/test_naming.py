@@ -134,6 +134,12 @@ def test_each_rail_is_measured_alone_by_the_gpu_next_to_it():
 # ── rails.names ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_the_rails_of_gpus_that_the_facts_show_are_judged_also_where_the_profile_counts_none():
+    assert status("rails.names", seen(nodes(2)), replace(LAMBDA, gpus=0)) is Status.PASS
+    bare = [replace(each, gpus=()) for each in nodes(2)]
+    assert status("rails.names", seen(bare), replace(LAMBDA, gpus=0)) is Status.SKIP
+
+
 def test_healthy_nodes_have_the_rails_of_their_place():
     assert status("rails.names", seen(nodes(2))) is Status.PASS
     assert status("rails.names", seen([oci(0), oci(1)]), OCI) is Status.PASS

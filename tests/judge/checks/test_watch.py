@@ -184,6 +184,21 @@ def test_a_rail_that_one_node_leaves_out_is_named():
     assert bad(evidence(out), "watch.share") == {"n2 eth2": Status.FAIL}
 
 
+def test_of_two_nodes_that_use_their_rails_differently_it_is_not_known_which_is_odd():
+    pair = {
+        (name, rail): device(name, rail, to=to)
+        for name, to in (("n0", "n1"), ("n1", "n0"))
+        for rail in (1, 2)
+    }
+    pair["n1", 2] = device("n1", 2, waiting=0.0, to="n0")
+    assert bad(evidence(pair, names=NODES[:2]), "watch.share")["n1 eth2"] is Status.INCONCLUSIVE
+
+
+def test_of_a_node_that_was_not_watched_nobody_knows_what_happened_to_it():
+    found = evidence(ring(), names=NODES[:2])
+    assert bad(found, "watch.events") == {"n2": Status.INCONCLUSIVE}
+
+
 def test_a_rail_that_no_node_uses_is_no_fault():
     one = {key: each if key[1] == 1 else DeviceActivity(0, 0, True) for key, each in ring().items()}
     assert bad(evidence(one), "watch.share") == {}

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from bench.exchange.exporting.formats import export
 from bench.judge.evidence import Evidence
 from bench.judge.wire import algorithm_used, of_row, of_target, why_not
-from bench.judge.wire.counters import LEAST_SHARE, Carried, Undetermined, _long_enough, _sent
+from bench.judge.wire.counters import (
+    LEAST_SHARE,
+    Carried,
+    Undetermined,
+    _long_enough,
+    _sent,
+    busy_seconds,
+    carried,
+)
 from bench.judge.wire.row_reading import sustained_algbw
 from bench.judge.wire.shape_of import Unplaced, rail_rate
 from bench.model.collectives import collective
@@ -302,6 +310,24 @@ def test_three_readings_that_agree_pass_and_stand_side_by_side(tmp_path):
     assert found.status is Status.PASS
     assert "mlx5_8/1" in told["port counters"].evidence[0]
     assert "mlx5_0/1" not in told["port counters"].evidence[0]
+
+
+def test_transfers_side_by_side_take_as_long_as_the_slowest_of_them(tmp_path):
+    pair = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
+    rows_ = [*at(pair, 48.5)[:7], at(pair, 24.0, calls=at(pair, 48.5)[7].calls, ended=103.0)[7]]
+    counters = {"rails": (snapshots(1000), snapshots(1 << 36, seconds=90.0))}
+    run = folder(tmp_path, [(pair, rows_)], counters=counters, nodes=nodes_with_ports())
+    seen = Evidence(run, LAMBDA)
+    slowest = max(busy_seconds(row, 2) for row in seen.rows)
+    assert {each.busy for each in carried("rails", seen)} == {slowest}
+
+
+def test_what_single_rails_carried_in_turn_says_nothing_of_all_of_them(tmp_path):
+    pinned = case("p2p_bidirectional", "pinned", 1 << 28, groups=((0, 8),), rail="own")
+    counters = {"pinned": (snapshots(1000), snapshots(1 << 40, seconds=9.0))}
+    run = folder(tmp_path, [(pinned, at(pinned, 48.5))], counters=counters, nodes=nodes_with_ports())
+    (reading,) = [each for each in of_target(Evidence(run, LAMBDA)).readings if each.kind == "counters"]
+    assert (reading.told, reading.text) == (False, "no phase was measured")
 
 
 def test_half_of_the_bytes_elsewhere_names_the_counters(tmp_path):
