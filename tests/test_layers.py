@@ -93,6 +93,31 @@ def test_entering_a_room_loads_nothing_else(name):
     assert name == "cli" or not imports, f"bench/{name}/__init__.py imports"
 
 
+def needed(path: Path) -> set[str]:
+    """The modules of ours that a file imports wherever in it, but for those that annotations alone name."""
+    tree, package = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).parent.parts
+    typing = [
+        each for each in ast.walk(tree) if isinstance(each, ast.If) and "TYPE_CHECKING" in ast.dump(each.test)
+    ]
+    left_out = {id(each) for block in typing for each in ast.walk(block)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in left_out:
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ROOT.joinpath(*base, *(node.module or "").split("."))
+            found |= {str(module.joinpath(each.name).relative_to(ROOT)) for each in node.names}
+            found.add(str(module.relative_to(ROOT)))
+    return {f"{name}.py" for name in found if (ROOT / f"{name}.py").is_file()}
+
+
+def test_no_two_modules_need_each_other():
+    files = (*module_files(), *(ROOT / "reports").rglob("*.py"))
+    left = {str(path.relative_to(ROOT)): needed(path) for path in files}
+    while free := {name for name, others in left.items() if not others & left.keys() - {name}}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert not left, f"a circle of imports is among {', '.join(sorted(left))}"
+
+
 def test_a_class_name_is_defined_once():
     places: dict[str, list[str]] = {}
     for path in (*module_files(), *(ROOT / "reports").rglob("*.py")):

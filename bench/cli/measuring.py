@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from bench.model.errors import EXIT_HELP
@@ -16,12 +14,10 @@ from .option_types import (
     Count,
     Finite,
     SharedOptions,
+    accept_options,
     option,
     shared_options,
 )
-
-if TYPE_CHECKING:
-    from bench.plan import AcceptOptions
 
 MINUTE = 60.0
 
@@ -34,16 +30,6 @@ def measure(typed: Invocation) -> int:
 
 
 DATATYPE = option("-d --datatype TYPE", "Element type", default="float")
-
-
-def accept_options(
-    budget: float | None, cross_rail: bool, all_pairs: bool, one_way: bool, pinned: bool | None
-) -> AcceptOptions:
-    """What ``accept`` and ``plan`` are told to measure beside the profile's sweep."""
-    from bench.plan import AcceptOptions
-
-    ways = "one-way" if one_way else "all"
-    return AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=all_pairs or one_way)
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)

@@ -19,6 +19,8 @@ from bench.supervise.limits import Limits
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from bench.plan import AcceptOptions
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 LONGEST = 366 * 86400.0  # seconds: beyond it a slip of the finger
@@ -234,3 +236,13 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         gathered = declare(gathered)
     return gathered
+
+
+def accept_options(
+    budget: float | None, cross_rail: bool, all_pairs: bool, one_way: bool, pinned: bool | None
+) -> AcceptOptions:
+    """What ``accept`` and ``plan`` are told to measure beside the profile's sweep."""
+    from bench.plan import AcceptOptions
+
+    ways = "one-way" if one_way else "all"
+    return AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=all_pairs or one_way)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .json_output import JSON, print_json
-from .measuring import accept_options
-from .option_types import SECONDS, Count, option, profile_option
+from .option_types import SECONDS, Count, accept_options, option, profile_option
 
 if TYPE_CHECKING:
     from bench.plan.estimate import Estimate
