@@ -12,8 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from pandas.api.types import is_float_dtype, is_numeric_dtype
+
 from bench.judge.evidence import Evidence
-from bench.model.printable import no_formula, plain
+from bench.model.printable import csv_cell, csv_line, plain
 from bench.store import RunError, write_file
 
 from . import nightly
@@ -55,7 +58,7 @@ def _texts(
 ) -> Iterator[tuple[str, str | bytes | Iterable[str]]]:
     yield "report.html", page(judged, f, specs)
     yield "report.md", plain(markdown(judged, f, tuple(specs)))
-    yield "rows.csv", map(plain, rows_csv(f))
+    yield "rows.csv", rows_csv(f)
     if find_spec("pyarrow") is not None:  # it comes with railgauge[nightly]
         yield "rows.parquet", f.rows.to_parquet(index=False, engine="pyarrow")
     for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
@@ -81,13 +84,18 @@ def _drawn(f: Frames) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def rows_csv(f: Frames) -> Iterator[str]:
     """Every row with all its columns, in pieces; rates in GB/s, times in µs; empty where there is no value."""
-    # piece by piece: pandas writes into a buffer of four bytes a character
-    starts = range(0, max(1, len(f.rows)), PIECE)
-    for at in starts:
-        piece = f.rows[at : at + PIECE]
-        texts = piece.select_dtypes(exclude=["number", "bool"])
-        safe = {
-            name: text.map({each: no_formula(each) for each in text.dropna().unique()})
-            for name, text in texts.items()
-        }
-        yield piece.assign(**safe).to_csv(index=False, header=at == 0, lineterminator="\n")
+    yield csv_line(f.rows.columns)
+    for at in range(0, len(f.rows), PIECE):
+        columns = [_cells(column) for _, column in f.rows[at : at + PIECE].items()]
+        yield "\n".join(map(",".join, zip(*columns, strict=True))) + "\n"
+
+
+def _cells(column: pd.Series[Any]) -> list[str]:
+    """As pandas writes them, in a fifth of its time; texts are safe to print and no formulas."""
+    if is_float_dtype(column):
+        return [repr(value) if value == value else "" for value in column.tolist()]
+    if is_numeric_dtype(column):  # whole numbers, true and false
+        return ["" if value is pd.NA else str(value) for value in column.tolist()]
+    codes, texts = pd.factorize(column)
+    cells = [*(csv_cell(plain(text)) for text in texts), ""]  # the last of those that are missing
+    return [cells[code] for code in codes.tolist()]

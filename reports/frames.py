@@ -6,10 +6,9 @@ The charts' rows are in these units; tables and tiles convert where they are wri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,12 @@ from bench.judge.evidence import Evidence
 from bench.judge.peaks import nodes_of, nodes_of_groups, peak_rows, scope_of, series_of
 from bench.judge.wire import algorithm_used
 from bench.model.collectives import collective
-from bench.model.measurement import Case, Measurement, Rank
+from bench.model.groups import Group
+from bench.model.measurement import Case, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
 from bench.model.stats import quantile_of_sorted
-from bench.model.timings import Blocks
+from bench.model.timings import Seconds
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
 from bench.plan.names import FIRST, SCREEN
 from bench.store.rows import Row
@@ -42,8 +42,14 @@ ROW_COLUMNS = (
     "n", "p50", "p95", "p99", "min", "max", "stdev", "wrong", "checked", "stop", "width", "calls", "warmup",
     "protocol",
 )  # fmt: skip
+ISOLATED = ("p50", "p95", "p99", "min", "max", "stdev")
 PIECE = 8192  # rows
+P2P = "p2p"  # how the names of collectives begin in which ranks send to single others
+DIGITS = 6
+TENS = np.array([float(f"1e{power}") for power in range(23)])  # those that a float holds exactly
 OWN = "own"  # the rail of a case in which each rank uses its nearest rail
+Indices = np.ndarray[Any, np.dtype[np.intp]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
 TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
 BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note", "floor")
@@ -112,7 +118,7 @@ def frames(evidence: Evidence) -> Frames:
     evidence = drawable(evidence)
     run, profile, measured = evidence.run, evidence.profile, evidence.rows
     table = rows_frame(
-        measured, evidence.ranks, lambda row: algorithm_used(row.case, evidence).protocol, evidence.rail_names
+        measured, evidence.ranks, lambda case: algorithm_used(case, evidence).protocol, evidence.rail_names
     )
     target = profile.rails.target
     return Frames(
@@ -149,7 +155,7 @@ def rail_floor(profile: Profile) -> float:
 def rows_frame(
     measured: Sequence[Row],
     ranks: tuple[Rank, ...],
-    protocol: Callable[[Row], str] = lambda _: "",
+    protocol: Callable[[Case], str] = lambda _: "",
     names: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared.
@@ -157,84 +163,113 @@ def rows_frame(
     ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``Evidence.rail_names``.
     """
     where = {rank.rank: rank for rank in ranks}
-
-    @cache  # of a large cluster, some thousands of groups stand in fifty thousand rows
-    def group(members: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
-        return nodes_of(members, where), group_text(members, where)
-
-    places = _Places(where, len({rank.node for rank in ranks}) > 1, names, group, cache(show_size))
-    protocols = {case_id: protocol(row) for case_id, row in {row.case.id: row for row in measured}.items()}
-    # piece by piece: of a large run the values of all rows by themselves are four times the table
-    pieces = [
-        pd.DataFrame(
-            [
-                (*_row(row, places, alone), protocols[row.case.id])
-                for row, alone in zip(piece, _isolated(piece), strict=True)
-            ],
-            columns=list(ROW_COLUMNS),
-        ).astype({"wrong": "Int64", "pair": bool})  # a piece of unknowns has the type of the others
-        for piece in (measured[at : at + PIECE] for at in range(0, max(1, len(measured)), PIECE))
-    ]
-    table: pd.DataFrame = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
-    return table
+    # of a large cluster there are some hundred cases and some thousand groups in a hundred thousand rows
+    cases, groups = {row.case.id: row.case for row in measured}, {row.measurement.ranks: () for row in measured}
+    of_case, of_group = (
+        _places(cases, [row.case.id for row in measured]),
+        _places(groups, [row.measurement.ranks for row in measured]),
+    )
+    table = {
+        **_of_cases([*cases.values()], protocol, of_case),
+        **_of_groups([*cases.values()], [*groups], where, (of_case, of_group)),
+        "rail": [rail_of(row.case, row.measurement.ranks, where, names) for row in measured],
+        **_figures(measured),
+    }
+    rows: pd.DataFrame = pd.DataFrame({name: table[name] for name in ROW_COLUMNS})
+    return rows
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where ranks are; whether on several nodes; the rails' names; a group's nodes and words; a size in words."""
-
-    where: dict[int, Rank]
-    several: bool
-    names: tuple[str, ...]
-    group: Callable[[tuple[int, ...]], tuple[tuple[str, ...], str]]
-    size: Callable[[int], str]
+def _places(known: Mapping[Any, object], keys: list[Any]) -> Indices:
+    """At which place of ``known`` each key stands."""
+    place = {key: at for at, key in enumerate(known)}
+    return np.array([place[key] for key in keys], dtype=np.intp)
 
 
-def _isolated(rows: Sequence[Row]) -> Iterator[tuple[int, list[float]]]:
-    """Of each row the figures of ``stats.summary`` but the mean: n, and p50, p95, p99, min, max, stdev in seconds.
+def _taken(values: Sequence[object], places: Indices) -> Any:
+    """The values at these places, as pandas keeps them."""
+    return pd.Series(values).array.take(places)
+
+
+def _of_cases(cases: list[Case], protocol: Callable[[Case], str], places: Indices) -> dict[str, Any]:
+    """The columns that follow from the case of a row."""
+    names = ("phase", "collective", "size", "count", "dtype", "op", "root", "placement", "algorithm")
+    columns = {name: [getattr(case, name) for case in cases] for name in names}
+    columns["case"] = [case.id for case in cases]
+    columns["size_text"] = [show_size(case.size) for case in cases]
+    columns["protocol"] = [protocol(case) for case in cases]
+    return {name: _taken(values, places) for name, values in columns.items()}
+
+
+def _of_groups(
+    cases: list[Case], groups: list[Group], where: dict[int, Rank], places: tuple[Indices, Indices]
+) -> dict[str, Any]:
+    """The columns that follow from the group of a row, and from both. ``places``: of each row's case and group."""
+    several = len({rank.node for rank in where.values()}) > 1
+    nodes = [nodes_of(group, where) for group in groups]
+    columns: dict[str, Sequence[object]] = {
+        "group": [group_text(group, where, own) for group, own in zip(groups, nodes, strict=True)],
+        "scope": [scope_of(own, several) for own in nodes],
+        "source": [own[0] for own in nodes],
+        "destination": [own[-1] for own in nodes],
+        "nodes": [len(own) for own in nodes],
+        "ranks": [len(group) for group in groups],
+    }
+    of_case, of_group = places
+    one = np.array([len(own) == 1 for own in nodes], dtype=bool)[of_group]
+    two = np.array([is_pair(P2P, *both) for both in zip(groups, nodes, strict=True)], dtype=bool)[of_group]
+    far, inside = ([series_of(case, own, several) for case in cases] for own in (("", ""), ("",)))
+    return {
+        **{name: _taken(values, of_group) for name, values in columns.items()},
+        "series": _taken([*far, *inside], of_case + one * len(cases)),
+        "pair": two & np.array([case.collective.startswith(P2P) for case in cases], dtype=bool)[of_case],
+    }
+
+
+def _figures(measured: Sequence[Row]) -> dict[str, Any]:
+    """The columns that were measured."""
+    found = [row.measurement for row in measured]
+    moved = np.array([row.case.size * collective(row.case.collective).factor(row.ranks) for row in measured])
+    counts, isolated = _isolated(measured)
+    slowest, quickest = (np.array([getattr(row, name) for row in measured]) for name in ("slowest", "quickest"))
+    return {
+        "time": rounded_all(np.array([row.seconds for row in measured]) / MICRO),
+        "algbw": rounded_all(np.array([row.algbw for row in measured]) / GIGA),
+        "busbw": rounded_all(np.array([row.busbw for row in measured]) / GIGA),
+        "low": rounded_all(moved / slowest / GIGA),
+        "high": rounded_all(moved / quickest / GIGA),
+        "n": counts,
+        **{name: rounded_all(each / MICRO) for name, each in zip(ISOLATED, isolated.T, strict=True)},
+        "wrong": pd.array([row.wrong for row in measured], dtype="Int64"),
+        "checked": [each.checked for each in found],
+        "stop": [each.stop for each in found],
+        "width": rounded_all(np.array([each.precision for each in found], dtype=float)),
+        "calls": [each.calls for each in found],
+        "warmup": [each.warmup for each in found],
+    }
+
+
+def _isolated(rows: Sequence[Row]) -> tuple[list[int], Floats]:
+    """Of each row how many isolated iterations it has, and ISOLATED of them in seconds, as of ``stats.summary``.
 
     The rows of as many calls go together: sorted by themselves, those of 1250 nodes take as long as all else here.
     """
-    counts = [len(row.measurement.isolated) for row in rows]
-    figures = np.full((len(rows), 6), math.nan)
+    samples = [Seconds.of(row.measurement.isolated) for row in rows]
+    counts = [*map(len, samples)]
+    figures = np.full((len(rows), len(ISOLATED)), math.nan)
     for n in {*counts} - {0}:
-        at = [place for place, count in enumerate(counts) if count == n]
-        every = chain.from_iterable(rows[place].measurement.isolated for place in at)
-        values = np.fromiter(every, float, n * len(at)).reshape(-1, n)
-        # wider sums, so that calls that took the same have no deviation
-        mean = values.sum(axis=1, dtype=np.longdouble).astype(float) / n
-        squares = ((values - mean[:, None]) ** 2).sum(axis=1, dtype=np.longdouble).astype(float)
-        values.sort(axis=1)
-        shares = [quantile_of_sorted(values.T, share) for share in (0.5, 0.95, 0.99)]
-        figures[at] = np.column_stack(
-            [*shares, values[:, 0], values[:, -1], np.sqrt(squares / max(1, n - 1))]
-        )
-    return zip(counts, figures.tolist(), strict=True)
-
-
-def _row(row: Row, places: _Places, isolated: tuple[int, list[float]]) -> tuple[Any, ...]:
-    """The values of ROW_COLUMNS but the protocol."""
-    case, measurement = row.case, row.measurement
-    nodes, group = places.group(measurement.ranks)
-    several = places.several
-    low, high = busbw_range(case, measurement)
-    return (
-        case.id, case.phase, case.collective, series_of(case, nodes, several), scope_of(nodes, several),
-        is_pair(case.collective, measurement.ranks, nodes), group, nodes[0],
-        nodes[-1], len(nodes), row.ranks, case.size, places.size(case.size),
-        case.count, case.dtype, case.op, case.root, case.placement, case.algorithm,
-        rail_of(case, measurement.ranks, places.where, places.names),
-        rounded(row.seconds / MICRO), rounded(row.algbw / GIGA), rounded(row.busbw / GIGA),
-        rounded(low / GIGA), rounded(high / GIGA),
-        isolated[0], *(rounded(seconds / MICRO) for seconds in isolated[1]),
-        row.wrong, measurement.checked, measurement.stop, _width(measurement), measurement.calls,
-        measurement.warmup,
-    )  # fmt: skip
-
-
-def _width(measurement: Measurement) -> float:
-    """Width of the confidence interval; NaN, an empty cell, where it is unknown."""
-    return math.nan if measurement.precision is None else rounded(measurement.precision)
+        every = [place for place, count in enumerate(counts) if count == n]
+        # piece by piece: of a large run they are tens of MB, and what is derived three times as much
+        for at in (every[first : first + PIECE] for first in range(0, len(every), PIECE)):
+            values = np.frombuffer(b"".join([samples[place].data for place in at])).reshape(-1, n)
+            # wider sums, so that calls that took the same have no deviation
+            mean = values.sum(axis=1, dtype=np.longdouble).astype(float) / n
+            squares = ((values - mean[:, None]) ** 2).sum(axis=1, dtype=np.longdouble).astype(float)
+            values = np.sort(values, axis=1)
+            shares = [quantile_of_sorted(values.T, share) for share in (0.5, 0.95, 0.99)]
+            figures[at] = np.column_stack(
+                [*shares, values[:, 0], values[:, -1], np.sqrt(squares / max(1, n - 1))]
+            )
+    return counts, figures
 
 
 def rounded(value: float) -> float:
@@ -242,14 +277,30 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def rounded_all(values: Floats) -> Floats:
+    """``rounded`` of each; where a product of floats cannot tell which way, as half-way between two, by ``rounded``."""
+    with np.errstate(all="ignore"):
+        places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+        small = np.abs(places) < len(TENS)
+        scale = TENS[np.where(small, np.abs(places), 0).astype(int)]
+        # whole numbers below 10⁶ and powers of ten are exact, so that one division gives the float next to the decimal
+        scaled = np.where(places < 0, values / scale, values * scale)
+        digits = np.rint(scaled)
+        found = np.where(places < 0, digits * scale, digits / scale)
+        clear = np.abs(np.abs(scaled - digits) - 0.5) > 1e-3
+        sure = small & clear & (np.abs(digits) < 10**DIGITS) & (np.abs(digits) >= 10 ** (DIGITS - 1))
+    for at in np.flatnonzero(~sure & ~np.isnan(values)):
+        found[at] = rounded(float(values[at]))
+    return np.where(np.isnan(values), math.nan, found)
+
+
 def is_pair(name: str, ranks: tuple[int, ...], nodes: tuple[str, ...]) -> bool:
     """Whether a row is one pair of nodes exchanging point-to-point."""
-    return name.startswith("p2p") and len(ranks) == 2 and len(nodes) == 2
+    return name.startswith(P2P) and len(ranks) == 2 and len(nodes) == 2
 
 
-def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
+def group_text(ranks: tuple[int, ...], where: dict[int, Rank], nodes: tuple[str, ...]) -> str:
     """``n1:3 → n2:3`` (node:local rank); ``n1, 8 ranks``; ``16 ranks on 2 nodes``."""
-    nodes = nodes_of(ranks, where)
     if len(ranks) == 2 and len(nodes) == 2:
         return " → ".join(
             f"{where[r].node}:{where[r].local_rank}" if r in where else f"rank {r}" for r in ranks
@@ -263,21 +314,13 @@ def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank], names: t
     """The rail pinned by the case, or those of the local rank that both ends share; else empty."""
     if case.rail not in ("", OWN):
         return case.rail
-    if not case.collective.startswith("p2p") or len(ranks) != 2:
+    if not case.collective.startswith(P2P) or len(ranks) != 2:
         return ""
     locals_ = {where[r].local_rank for r in ranks if r in where}
     if len(locals_) != 1:
         return ""
     at = locals_.pop()
     return names[at] if at < len(names) else str(at)
-
-
-def busbw_range(case: Case, measurement: Measurement) -> tuple[float, float]:
-    """busbw of the slowest and the fastest pipelined block, bytes per second; NaN when there is none."""
-    factor = collective(case.collective).factor(len(measurement.ranks))
-    blocks = [slowest for slowest in Blocks.of(measurement.pipelined).slowest if 0 < slowest < math.inf]
-    moved = case.size * factor
-    return (moved / max(blocks), moved / min(blocks)) if blocks else (math.nan, math.nan)
 
 
 def quoted(table: pd.DataFrame) -> pd.DataFrame:

@@ -62,10 +62,11 @@ def no_formula(text: str) -> str:
 
 def csv_line(values: Iterable[object]) -> str:
     """One line of CSV: a value that is missing or not finite is an empty cell, and no text is a formula."""
-    return ",".join(map(_cell, values)) + "\n"
+    return ",".join(map(csv_cell, values)) + "\n"
 
 
-def _cell(value: object) -> str:
+def csv_cell(value: object) -> str:
+    """See ``csv_line``."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):

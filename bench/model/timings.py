@@ -35,6 +35,15 @@ class Seconds(Sequence[float]):
     def __init__(self, values: Iterable[float]) -> None:
         self._values = array("d", values)
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Seconds:
+        return values if isinstance(values, cls) else cls(values)
+
+    @property
+    def data(self) -> array[float]:
+        """The doubles themselves, for numpy; not to be changed."""
+        return self._values
+
     @property
     def possible(self) -> bool:
         """Whether each is a time that a call can take."""
@@ -86,6 +95,11 @@ class Blocks(Sequence[tuple[float, ...]]):
     def slowest(self) -> list[float]:
         """[block] seconds of its slowest rank; none where a block has no ranks."""
         return [*map(max, self)] if self._width else []
+
+    @property
+    def data(self) -> array[float]:
+        """The doubles themselves, block after block, for numpy; not to be changed."""
+        return self._values
 
     @property
     def total(self) -> float:

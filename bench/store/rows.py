@@ -7,6 +7,7 @@ that a figure is derived in one place.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.model.collectives import algbw, collective
@@ -22,6 +23,7 @@ class Row:
     """A case on a group.
 
     seconds    pipelined: median over blocks of the slowest rank's seconds per call
+    quickest, slowest    the same of the quickest and of the slowest block
     algbw      size / seconds, bytes per second
     busbw      algbw × factor(n), bytes per second
     wrong      wrong elements over all ranks; None when nothing was compared (unchecked is not 0)
@@ -30,6 +32,8 @@ class Row:
     case: Case
     measurement: Measurement
     seconds: float
+    quickest: float
+    slowest: float
     algbw: float
     busbw: float
     wrong: int | None
@@ -47,20 +51,47 @@ class Row:
 def row_of(case: Case, measurement: Measurement) -> Row:
     """Derive one row; figures that the raw seconds cannot give are NaN."""
     blocks = Blocks.of(measurement.pipelined).slowest
-    seconds = median(blocks) if blocks else math.nan
-    rate = algbw(case.size, seconds) if math.isfinite(seconds) and seconds > 0 else math.nan
-    counted = [count for count in measurement.wrong if count is not None]
+    figures = (median(blocks), min(blocks), max(blocks)) if blocks else (math.nan,) * 3
+    return _row(case, measurement, *figures)
+
+
+def _row(case: Case, measurement: Measurement, seconds: float, quickest: float, slowest: float) -> Row:
+    rate = algbw(case.size, seconds) if 0 < seconds < math.inf else math.nan
+    wrong = measurement.wrong
+    counted = [count for count in wrong if count is not None] if None in wrong else wrong
     return Row(
         case=case,
         measurement=measurement,
         seconds=seconds,
+        quickest=quickest,
+        slowest=slowest,
         algbw=rate,
         busbw=rate * collective(case.collective).factor(len(measurement.ranks)),
-        wrong=sum(counted) if counted and measurement.checked else None,
+        wrong=sum(counted) if counted and measurement.checked else None,  # type: ignore[arg-type]
     )
 
 
 def rows(run: Run) -> tuple[Row, ...]:
     """All rows of a run, in the order in which they were measured."""
     cases = {case.id: case for case in run.plan.cases}
-    return tuple([row_of(cases[each.case], each) for each in run.measurements if each.case in cases])
+    known = [each for each in run.measurements if each.case in cases]
+    figures = _of_blocks([Blocks.of(each.pipelined) for each in known])
+    return tuple([_row(cases[each.case], each, *own) for each, own in zip(known, figures, strict=True)])
+
+
+def _of_blocks(measured: Sequence[Blocks]) -> list[list[float]]:
+    """(median, least, most) of the seconds of the slowest rank, of each; those of one shape at once."""
+    import numpy as np
+
+    found = np.full((len(measured), 3), math.nan)
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for at, blocks in enumerate(measured):
+        shapes.setdefault((len(blocks), blocks.width), []).append(at)
+    for (count, width), places in shapes.items():
+        if count and width:
+            values = np.frombuffer(b"".join([measured[at].data for at in places])).reshape(-1, count, width)
+            slowest = np.sort(values.max(axis=2), axis=1)
+            found[places, 0] = (slowest[:, (count - 1) // 2] + slowest[:, count // 2]) / 2
+            found[places, 1], found[places, 2] = slowest[:, 0], slowest[:, -1]
+    figures: list[list[float]] = found.tolist()
+    return figures

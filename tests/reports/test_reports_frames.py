@@ -176,7 +176,7 @@ def test_the_figures_of_many_samples_at_once_are_those_of_each_by_itself():
     found = _isolated(
         [replace(made, measurement=replace(made.measurement, isolated=each)) for each in samples]
     )
-    for (n, figures), sample in zip(found, samples, strict=True):
+    for n, figures, sample in zip(*found, samples, strict=True):
         one = summary(sample)
         wanted = (one.p50, one.p95, one.p99, one.min, one.max, one.stdev)
         assert n == one.n
