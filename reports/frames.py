@@ -164,7 +164,10 @@ def rows_frame(
     """
     where = {rank.rank: rank for rank in ranks}
     # of a large cluster there are some hundred cases and some thousand groups in a hundred thousand rows
-    cases, groups = {row.case.id: row.case for row in measured}, {row.measurement.ranks: () for row in measured}
+    cases, groups = (
+        {row.case.id: row.case for row in measured},
+        {row.measurement.ranks: () for row in measured},
+    )
     of_case, of_group = (
         _places(cases, [row.case.id for row in measured]),
         _places(groups, [row.measurement.ranks for row in measured]),
@@ -230,7 +233,9 @@ def _figures(measured: Sequence[Row]) -> dict[str, Any]:
     found = [row.measurement for row in measured]
     moved = np.array([row.case.size * collective(row.case.collective).factor(row.ranks) for row in measured])
     counts, isolated = _isolated(measured)
-    slowest, quickest = (np.array([getattr(row, name) for row in measured]) for name in ("slowest", "quickest"))
+    slowest, quickest = (
+        np.array([getattr(row, name) for row in measured]) for name in ("slowest", "quickest")
+    )
     return {
         "time": rounded_all(np.array([row.seconds for row in measured]) / MICRO),
         "algbw": rounded_all(np.array([row.algbw for row in measured]) / GIGA),

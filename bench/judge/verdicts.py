@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict, overall
@@ -12,8 +14,11 @@ from .checks import CHECKS, Evidence
 from .checks.coverage import COMMAND
 from .checks.row_peers import UNBOUNDED
 from .drift.tonight import COMPARED
+from .forked import can_fork, forked
+from .registry import Check
 from .watched import is_watch
 
+LARGE = 10_000  # measurements from which on two processes judge a run
 SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
 
 
@@ -25,33 +30,43 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
     """
     evidence, everyone = Evidence(run, profile), Evidence(who_came(run.whole), profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
-    verdicts: list[Verdict] = []
-    left: list[str] = []
-    for check in CHECKS.values():
-        if (facts_only and not check.facts_only) or (is_watch(evidence) and not check.beside):
-            continue
-        if check.facts_only and run.manifest.launcher == IMPORTED:
-            left.append(check.name)
-            continue
-        try:
-            # what needs no measurement is judged of the nodes too that were set aside
-            verdicts += check(everyone if check.facts_only else evidence)
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-            verdicts.append(
-                Verdict(
-                    check.name,
-                    "RailGauge",
-                    Status.INCONCLUSIVE,
-                    f"the check broke: {type(error).__name__}: {error}",
-                    "a verdict",
-                    "RailGauge",
-                    "please report this with the run folder",
-                )
-            )
+    asked = [check for check in CHECKS.values() if check.facts_only or not facts_only]
+    if is_watch(evidence):
+        asked = [check for check in asked if check.beside]
+    left = [check.name for check in asked if check.facts_only and run.manifest.launcher == IMPORTED]
+    asked = [check for check in asked if check.name not in left]
+    found = _found(asked, evidence, everyone)
+    verdicts = [verdict for check in asked for verdict in found[check.name]]
     if left:
         text = f"an import holds no facts of the machines: {show_count(len(left), 'check')} on them left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, text, evidence=tuple(left)))
     return evidence.judged(tuple(verdicts))
+
+
+def _found(checks: Sequence[Check], evidence: Evidence, everyone: Evidence) -> dict[str, list[Verdict]]:
+    """The verdicts of each check; of a large run those on the machines and their counters are found beside the others.
+
+    ``everyone``: what needs no measurement is judged of the nodes too that were set aside.
+    """
+
+    def of(some: Iterable[Check]) -> dict[str, list[Verdict]]:
+        return {check.name: _verdicts(check, everyone if check.facts_only else evidence) for check in some}
+
+    if len(evidence.run.measurements) < LARGE or not can_fork():
+        return of(checks)
+    _ = evidence.rows  # both need them
+    machines = [check for check in checks if check.facts_only or check.beside]
+    beside = forked(lambda: of(machines))
+    return of(check for check in checks if check not in machines) | beside()
+
+
+def _verdicts(check: Check, evidence: Evidence) -> list[Verdict]:
+    try:
+        return list(check(evidence))
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        text = f"the check broke: {type(error).__name__}: {error}"
+        step = "please report this with the run folder"
+        return [Verdict(check.name, "RailGauge", Status.INCONCLUSIVE, text, "a verdict", "RailGauge", step)]
 
 
 def spoken(run: Run) -> tuple[str, ...]:

@@ -164,10 +164,8 @@ class Delta:
                 values, later = first.get(group, {}), last.get(group, {})
                 if values == later and _MAXIMA.isdisjoint(values.values()):
                     continue
-                for name in names:
-                    if name in _TRAFFIC:
-                        continue
-                    moves = (value := values.get(name)) != later.get(name) or value in _MAXIMA
+                for name, value, new in _pairs(names, values, later):
+                    moves = (value != new or value in _MAXIMA) and name not in _TRAFFIC
                     if moves and (row := self.find(subject, group, name)):
                         yield row
 
@@ -179,6 +177,15 @@ class Delta:
     def traffic(self) -> dict[str, Traffic]:
         """What ``bytes_moved`` has found."""
         return {}
+
+
+def _pairs(
+    names: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]
+) -> Iterable[tuple[str, int | None, int | None]]:
+    """Each counter with its value before and after; where both have the same, in the same order, without a look-up."""
+    if [*before] == [*after] == [*names]:
+        return zip(before, before.values(), after.values(), strict=True)
+    return ((name, before.get(name), after.get(name)) for name in names)
 
 
 def _new_last(rows: Iterable[Growth]) -> tuple[Growth, ...]:

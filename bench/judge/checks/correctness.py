@@ -273,12 +273,18 @@ def _uneven(row: Row) -> str:
     """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
     usual, alone = row.seconds, row.measurement.isolated
     least = max(STALL * usual, usual + STALLED / max(1, row.measurement.calls))
-    blocks = Blocks.of(row.measurement.pipelined).slowest
+    blocks = Blocks.of(row.measurement.pipelined).slowest if row.slowest > least else []
     slow = [block for block in blocks if block > least]
     if len(slow) >= max(2, len(blocks) / 4):
         count = f"{len(slow)} of {len(blocks)} blocks"
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
-    if alone and not usual / APART <= (middle := quantile(alone, 0.5)) <= APART * usual + START:
+    low, high = usual / APART, APART * usual + START
+    # nearly always all are within, so the median is, and needs no sorting
+    if (
+        alone
+        and not low <= min(alone) <= max(alone) <= high
+        and not low <= (middle := quantile(alone, 0.5)) <= high
+    ):
         return f"a call by itself takes {show_seconds(middle)}, and back to back {show_seconds(usual)}"
     return ""
 

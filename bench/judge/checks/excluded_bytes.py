@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.judge.counter_windows import CounterWindow
-from bench.judge.evidence import Evidence
+from bench.judge.evidence import Evidence, derived
 from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import HW, NET, bytes_moved
@@ -130,7 +130,7 @@ def _phase(
     phase: str, here: Sequence[CounterWindow], evidence: Evidence
 ) -> Iterator[Finding | NotApplicable]:
     crosses = _crosses(phase, evidence)
-    needed = _needed(phase, evidence) if _counts(evidence) else 0.0
+    needed = _needed(evidence).get(phase, 0.0) if _counts(evidence) else 0.0
     on_rails = [_rails(window, evidence.rails) for window in here]
     known = [moved for moved in on_rails if moved is not None]
     total = sum(total for total, _ in known)
@@ -189,7 +189,8 @@ def _crosses(phase: str, evidence: Evidence) -> bool:
 
 
 def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
-    return len({evidence.run.node_of.get(rank) for rank in group}) > 1
+    node_of = evidence.run.node_of
+    return len(group) > 1 and len({node_of.get(rank) for rank in group}) > 1
 
 
 def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:
@@ -199,16 +200,17 @@ def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> boo
     return _crosses_nodes(group, evidence)
 
 
-def _needed(phase: str, evidence: Evidence) -> float:
-    """Bytes that crossed between nodes at the least: half the size of the largest case that did. Every
+@derived
+def _needed(evidence: Evidence) -> dict[str, float]:
+    """Phase → bytes that crossed between nodes at the least: half the size of the largest case that did. Every
     collective moves more than that (bench.judge.wire.readings has how much); it is only to see that the counters count.
     """
-    largest = 0
+    largest: dict[str, float] = {}
     for row in evidence.rows:
-        if row.case.phase == phase and row.case.size > largest:
-            far = _sends_far(row.case.collective, row.measurement.ranks, evidence)
-            largest = row.case.size if far else largest
-    return largest / 2
+        case, ranks = row.case, row.measurement.ranks
+        if case.size / 2 > largest.get(case.phase, 0) and _sends_far(case.collective, ranks, evidence):
+            largest[case.phase] = case.size / 2
+    return largest
 
 
 def _rails(window: CounterWindow, rails: Rails) -> tuple[float, float] | None:
