@@ -43,7 +43,7 @@ ROW_COLUMNS = (
     "protocol",
 )  # fmt: skip
 ISOLATED = ("p50", "p95", "p99", "min", "max", "stdev")
-PIECE = 8192  # rows
+PIECE = 2048  # rows
 P2P = "p2p"  # how the names of collectives begin in which ranks send to single others
 DIGITS = 6
 TENS = np.array([float(f"1e{power}") for power in range(23)])  # those that a float holds exactly
@@ -291,12 +291,12 @@ def rounded_all(values: Floats) -> Floats:
         # whole numbers below 10⁶ and powers of ten are exact, so that one division gives the float next to the decimal
         scaled = np.where(places < 0, values / scale, values * scale)
         digits = np.rint(scaled)
-        found = np.where(places < 0, digits * scale, digits / scale)
+        found: Floats = np.where(places < 0, digits * scale, digits / scale)
         clear = np.abs(np.abs(scaled - digits) - 0.5) > 1e-3
         sure = small & clear & (np.abs(digits) < 10**DIGITS) & (np.abs(digits) >= 10 ** (DIGITS - 1))
     for at in np.flatnonzero(~sure & ~np.isnan(values)):
         found[at] = rounded(float(values[at]))
-    return np.where(np.isnan(values), math.nan, found)
+    return found
 
 
 def is_pair(name: str, ranks: tuple[int, ...], nodes: tuple[str, ...]) -> bool:

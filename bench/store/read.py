@@ -16,7 +16,7 @@ from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
-from bench.model.measurement import Measurement, Window
+from bench.model.measurement import Extra, Measurement, Window
 from bench.model.typed_json import Misfit, NotJson, decode
 
 from . import files, validate
@@ -40,6 +40,8 @@ from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
 
 T = TypeVar("T")
+SHARED = ("case", "ranks", "wrong", "stop")
+NO_EXTRA = Extra()
 BEGINS = re.compile(rb'\{"kind": ?"([a-z]+)",')
 NO_TIME = "of the budget are left"  # in notes of versions that marked none as ``given_up``
 
@@ -250,11 +252,25 @@ def _journal(path: Path, job: validate.ExpectedRanks, notes: list[str]) -> Itera
     # half a million lists and no cycle among them: looking for some takes as long as reading
     looking = gc.isenabled()
     gc.disable()
+    known: dict[object, object] = {}
     try:
-        yield from _rows(path, JOURNAL, READ, job, notes)
+        lines: Iterator[object] = _rows(path, JOURNAL, READ, job, notes)
+        for row in lines:
+            if isinstance(row, Measurement):
+                _share(row, known)
+            yield row
     finally:
         if looking:
             gc.enable()
+
+
+def _share(row: Measurement, known: dict[object, object]) -> None:
+    """Let fields that many rows have alike be the same objects: a third of the memory of 64 nodes."""
+    for name in SHARED:
+        value = getattr(row, name)
+        object.__setattr__(row, name, known.setdefault(value, value))
+    if row.extra == NO_EXTRA:
+        object.__setattr__(row, "extra", NO_EXTRA)
 
 
 def _rows(

@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +16,7 @@ from bench.model.stats import summary
 from bench.store.rows import rows
 from reports.charts.rails import slowest_rail
 from reports.export import rows_csv
-from reports.frames import ROW_COLUMNS, _isolated, curve_frame, frames, rounded, rows_frame
+from reports.frames import ROW_COLUMNS, _isolated, curve_frame, frames, rounded, rounded_all, rows_frame
 from reports.port_rates import node_rails
 
 
@@ -157,6 +158,38 @@ def test_no_cell_of_the_rows_is_a_formula():
     made = of(made_runs.gloo())
     named = replace(made, rows=made.rows.assign(rail="=HYPERLINK(A1)"))
     assert ",'=HYPERLINK(A1)," in "".join(rows_csv(named))
+
+
+def test_cells_are_quoted_as_pandas_quotes_them():
+    rows = of(made_runs.gloo()).rows
+    texts = ['of "one", two', "on\ntwo lines", None, "plain"]
+    odd = rows.assign(group=(texts * len(rows))[: len(rows)], low=math.nan, high=1e-7)
+    text = "".join(rows_csv(replace(of(made_runs.gloo()), rows=odd)))
+    assert text == odd.to_csv(index=False, lineterminator="\n")
+
+
+def test_all_are_rounded_as_one_by_one():
+    draw = random.Random(2)
+    odd = [
+        0.0,
+        math.nan,
+        math.inf,
+        5e-324,
+        1e300,
+        999999.5,
+        100000.5,
+        123456.5,
+        0.1234565,
+        99999.95,
+        1e5,
+        1e6,
+    ]
+    values = [*odd, *(draw.uniform(1, 10) * 10 ** draw.randint(-25, 25) for _ in range(5000))]
+    values += [float(f"0.{draw.randint(100000, 999999)}5") for _ in range(200)]
+    values += [-each for each in values]
+    assert rounded_all(np.array(values)).tolist() == pytest.approx(
+        [*map(rounded, values)], rel=0, abs=0, nan_ok=True
+    )
 
 
 def test_a_table_of_nothing_has_its_columns():

@@ -25,6 +25,14 @@ def test_a_run_folder_is_read_back_as_it_was_written(tmp_path):
     assert run.notes == ()
 
 
+def test_what_many_measurements_have_alike_is_kept_once(tmp_path):
+    (planned,) = runs.cases()[:1]
+    first, second = load(runs.folder(tmp_path / "r", runs.measured(planned) * 2, [planned])).measurements
+    for name in ("case", "ranks", "wrong", "stop", "extra"):
+        assert getattr(first, name) is getattr(second, name)
+    assert first.pipelined is not second.pipelined
+
+
 def test_a_missing_folder_is_wrong_usage(tmp_path):
     with pytest.raises(RunError, match="no run folder") as caught:
         load(tmp_path / "none")
