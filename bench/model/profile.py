@@ -151,6 +151,16 @@ class Profile:
     report: Titles = field(default_factory=Titles)
 
 
+# least and most that a figure of one node can be: of the ceiling, the others of NVLink's rate. NVLS reaches 1.07 times
+# NVLink, PCI Express 5.0 a ninth of the slowest that is sold and memory 5 to 10 times as much
+OF_A_NODE = {
+    "share_of_ceiling": (0.05, 1.0),
+    "alone": (0.25, 2.0),
+    "host_copies": (0.005, 1.0),
+    "gpu_memory": (2.0, 40.0),
+}
+
+
 def names() -> tuple[str, ...]:
     """The profiles that ship with RailGauge."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
@@ -271,9 +281,29 @@ def _profile(top: ProfileTable, text: str) -> Profile:
     for number, limit in enumerate(profile.limits, 1):
         if slip := slip_of(limit, profile.nodes, *_healthy(limit, profile)):
             raise ProfileError(f"{top.where} {line_of(text, number)}: {slip}")
+    if slip := _slip_of_a_node(profile):
+        raise ProfileError(f"{top.where} [cluster]: {slip}")
     if gap := gap_of(profile.limits, profile.nodes):
         raise ProfileError(f"{top.where}: {gap}")
     return profile
+
+
+def _slip_of_a_node(profile: Profile) -> str:
+    """Which figure of one node cannot be meant, as with a slipped unit; "" where all can."""
+    nvlink = profile.nvlink
+    rows = [("share_of_ceiling", profile.share_of_ceiling, 1.0, "the ceiling")]
+    if nvlink:
+        of = f"NVLink's {nvlink.text}"
+        rows += [
+            (name, getattr(profile, name), nvlink.value, of)
+            for name in ("alone", "host_copies", "gpu_memory")
+        ]
+    for name, bound, whole_, what in rows:
+        least, most = OF_A_NODE[name]
+        if bound and not least <= bound.value / whole_ <= most:
+            share = f"{100 * bound.value / whole_:.2g} % of {what}"
+            return f"{name} {bound.text!r} is {share}, and {100 * least:g} to {100 * most:g} % can be meant"
+    return ""
 
 
 def _healthy(limit: Limit, profile: Profile) -> tuple[float | None, float, str]:

@@ -309,3 +309,24 @@ def test_a_shipped_profile_that_gates_speed_leaves_no_kind_of_row_without_a_boun
     # a slipped unit: memory is faster than NVLink, which is faster than PCIe to the host
     assert profile.gpu_memory.value > profile.nvlink.value > profile.host_copies.value
     assert 0.1 <= profile.share_of_ceiling.value <= 0.9
+
+
+@pytest.mark.parametrize(
+    ("figure", "slipped", "said"),
+    [
+        (
+            'share_of_ceiling = { value = "30 %"',
+            '"0.3 %"',
+            "share_of_ceiling '0.3 %' is 0.3 % of the ceiling, and 5 to 100 %",
+        ),
+        ('alone = { value = "480 GB/s"', '"480 Gb/s"', "alone '480 Gb/s' is 13 % of NVLink's 450 GB/s"),
+        ('host_copies = { value = "12 GB/s"', '"12 Gb/s"', "host_copies '12 Gb/s' is 0.33 % of NVLink's"),
+        ('gpu_memory = { value = "3350 GB/s"', '"3350 Gb/s"', "gpu_memory '3350 Gb/s' is 93 % of NVLink's"),
+        ('nvlink = { value = "450 GB/s"', '"450 Gb/s"', "of NVLink's 450 Gb/s"),
+    ],
+)
+def test_a_slipped_figure_of_one_node_is_refused(figure, slipped, said):
+    text = load("lambda-1cc-h100").text
+    assert figure in text
+    with pytest.raises(ProfileError, match=re.escape(said)):
+        parse(text.replace(figure, figure[: figure.rindex('"', 0, -1)] + slipped), "p.toml")
