@@ -27,7 +27,6 @@ from bench.supervise.limits import Limits
 
 from .invocation import Invocation
 from .json_output import left_to_others
-from .local_job import OURS, under_mpirun
 from .node import end_with_parent, fan_out
 
 
@@ -58,6 +57,8 @@ def start(typed: Invocation) -> int:
         free(options.out)
         if ranks > 1:
             left_to_others()
+            from .local_job import under_mpirun  # a rank that somebody else started needs none of it
+
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
     started = start_ahead(options, typed.fork_server)
     from .page import write_report
@@ -72,9 +73,11 @@ def finished(code: int, folder: Path) -> int:
 
     mpirun complains at length about any status but 0: where we started it ourselves, we read the run folder instead.
     """
+    from bench.supervise.watchdog import STARTED_MPIRUN
+
     from .page import where_report
 
-    if OURS in os.environ:
+    if STARTED_MPIRUN in os.environ:
         return 0 if (folder / "verdicts.json").exists() else code
     where_report(folder)
     return code
