@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from bench import __version__
 from bench.judge.checks import screening
 from bench.judge.drift.judge import Label
 from bench.judge.drift.series import _status
@@ -53,6 +54,21 @@ def test_an_import_without_its_end_is_inconclusive():
     run = replace(seen(nodes(2)).run, ended=None)
     verdict = only("coverage.end", replace_run(run, launcher=IMPORTED))
     assert (verdict.status, verdict.source) == (Status.INCONCLUSIVE, "the tool that wrote it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "phases", "whole"),
+    [
+        ({}, ["ring"], True),
+        ({}, [], False),
+        ({"launcher": IMPORTED}, ["ring"], False),
+        ({"versions": {"railgauge": "0.0.1"}}, ["ring"], False),
+    ],
+)
+def test_only_a_run_of_this_version_that_measured_by_itself_has_recorded_all(changes, phases, whole):
+    """What an older version or another tool did not write was not lost."""
+    made = {"versions": {"railgauge": __version__}, **changes}
+    assert replace_run(seen(nodes(2), phases=phases).run, **made).records_all is whole
 
 
 @pytest.mark.parametrize(

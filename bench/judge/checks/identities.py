@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check
-from bench.model.facts import INWARD, Interface
+from bench.model.facts import Interface
 from bench.model.profile import Rails
 from bench.model.rails import rails_of
 
@@ -110,7 +110,7 @@ def _leads_out(interface: Interface, rails: Rails) -> bool:
     """Whether other nodes are behind an interface: the profile names it, or it is an adapter or a bond."""
     if interface.name in (*rails.devices, *rails.excluded, rails.management):
         return True
-    if interface.name.startswith(INWARD) or interface.driver in INTO_THE_NODE:
+    if interface.driver in INTO_THE_NODE:
         return False
     return interface.pci is not None or interface.name.startswith(BONDS)
 
