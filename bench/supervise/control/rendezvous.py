@@ -363,7 +363,8 @@ class Arrival:
             way = passage = Passage(dialer.rank, self.handshake.key(self.token, AGAIN), leads=False)
             self.renew(passage)
         control = Control(dialer.rank, dialer.size, {0: way}, dialer.above)
-        control.search = partial(Search, dialer)
+        # a file with the token may be gone by then
+        control.search = partial(Search, replace(dialer, token=lambda: self.token))
         self.settle(control)
         return control
 

@@ -137,7 +137,8 @@ class Control:
         self.open_listener = listener
         for rank in self._unsettled - self._via.keys():
             self._unsettled.discard(rank)
-            del self._connections[rank]
+            self._unregister(rank)
+            self._connections.pop(rank).lose("the run has begun without it")
 
     def arrive(
         self, rank: int, connection: Connection, handshake: Handshake, token: bytes, host: str

@@ -44,7 +44,7 @@ class Job:
     """Ranks of one job in this process, two to a node; each is served by its own thread until ``ends`` are taken."""
 
     def __init__(self, size: int, absent: tuple[int, ...] = (), limit: float = LIMIT) -> None:
-        self.size, self.ends, self.errors = size, {}, {}
+        self.size, self.ends, self.errors, self.token = size, {}, {}, TOKEN
         # the name of a node's socket follows from it: other tests may run on this machine
         self.run = f"run {next(JOBS)} of {os.getpid()}"
         self.listener = Listener(sockets_at(["127.0.0.1"], [0]), lambda text: None)
@@ -71,7 +71,7 @@ class Job:
 
     def dialer(self, rank: int) -> Dialer:
         return Dialer(
-            ("127.0.0.1",), (self.port,), self.run, rank, self.size, lambda: TOKEN, lambda text: None
+            ("127.0.0.1",), (self.port,), self.run, rank, self.size, lambda: self.token, lambda text: None
         )
 
     def join(self, rank: int, limit: float) -> None:
@@ -113,6 +113,11 @@ def test_rank_0_has_a_connection_to_each_other_node_and_to_the_ranks_of_its_own(
     assert sorted(job.ends[0]._connections) == [1, 2, 4]
     assert job.ends[0].peers == (1, 2, 3, 4, 5)
     assert [job.ends[rank].behind for rank in (2, 3, 4, 5)] == [(3,), (), (5,), ()]
+
+
+def test_a_rank_that_calls_rank_0_again_needs_no_file_with_the_token(job):
+    job.token = b"the file is gone"
+    assert job.ends[2].search.args[0].token() == TOKEN
 
 
 def test_rank_0_needs_an_open_file_for_each_of_these_connections(monkeypatch):
