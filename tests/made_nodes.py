@@ -138,7 +138,7 @@ def node(number: int = 0, **changes: Any) -> Node:
         name=f"n{number}",
         ports=tuple(port(at, number) for at in range(9)),
         interfaces=(
-            interface("eth0", pci=way(8, 1), addresses=(f"10.0.0.{1 + number}/24",)),
+            interface("eth0", pci=way(8, 1), addresses=(f"10.0.{number // 254}.{1 + number % 254}/24",)),
             interface("lo", operstate="unknown", speed=None, addresses=("127.0.0.1/8",), virtual=True),
             *(interface(f"ibs{at}", mtu=2044, addresses=(), pci=way(at - 1, 1)) for at in range(1, 9)),
         ),

@@ -107,7 +107,7 @@ def _measured(
 ) -> Measurement:
     if case.rail or case.collective in COPIES:
         sick = any((ranks[rank].node, ranks[rank].local_rank) == SICK for rank in group)
-        copy = HOST_COPY if "host" in case.collective else COPY
+        copy = HOST_COPY if "host" in collective(case.collective).sides else COPY
         rate = copy if case.collective in COPIES else RATE / 2 if sick else RATE
         seconds = case.size / rate
     else:
