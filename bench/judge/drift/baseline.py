@@ -6,7 +6,9 @@ however long it lasts, until a person accepts it. An improvement that lasts is l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import median
 
 from bench.judge.drift.robust import allowance, spread
@@ -66,7 +68,7 @@ class Baseline:
     @property
     def level(self) -> float:
         """The median of the accepted nights, in the unit of the series."""
-        return median(self.accepted)
+        return _level_and_spread(self.accepted)[0]
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,11 @@ def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
 
     A longer span counts only if tonight leans the same way: a link that has recovered is not reported.
     """
-    level = base.level
+    level, relative = _level_and_spread(base.accepted)
     tonight = better * (value / level - 1)
     if len(base.accepted) < rules.least:
         return _early(base, tonight, value, better, rules)
-    relative = max(spread(base.accepted, level) / level, rules.floor)
+    relative = max(relative, rules.floor)
     first = None
     for span, k in rules.spans:
         if len(base.recent) + 1 < span:
@@ -106,7 +108,7 @@ def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
         found = Excess(change, limit, sign, span, level)
         if sign and sign * tonight >= limit / 2:
             return found
-        first = first or replace(found, beyond=0)
+        first = first or Excess(change, limit, 0, span, level)
     return _creep(base, value, better, rules) or first or Excess(tonight, rules.practical, 0, 1, level)
 
 
@@ -131,14 +133,22 @@ def _creep(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
     if len(base.anchor) < rules.window or len(base.recent) + 1 < rules.creep[0]:
         return None
     span, k = rules.creep
-    level = median(base.anchor)
-    relative = max(spread(base.anchor, level) / level, rules.floor)
+    level, relative = _level_and_spread(base.anchor)
+    relative = max(relative, rules.floor)
     limit = max(rules.practical, relative * allowance(k, span, len(base.anchor)))
     change = better * (_last(base, value, span) / level - 1)
     tonight = better * (value / level - 1)
     if _beyond(change, limit) < 0 and tonight <= -limit / 2:
         return Excess(change, limit, -1, span, level, creeping=True)
     return None
+
+
+# a night is held against the same nights several times, and against the first ones every night
+@lru_cache(maxsize=1024)
+def _level_and_spread(values: tuple[float, ...]) -> tuple[float, float]:
+    """The median, and the spread around it as a share of it."""
+    level = median(values)
+    return level, spread(values, level) / level if level else math.inf
 
 
 def _last(base: Baseline, value: float, span: int) -> float:
