@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict, overall
@@ -14,11 +12,9 @@ from .checks import CHECKS, Evidence
 from .checks.coverage import COMMAND
 from .checks.row_peers import UNBOUNDED
 from .drift.tonight import COMPARED
-from .forked import can_fork, forked
 from .registry import Check
 from .watched import is_watch
 
-LARGE = 10_000  # measurements from which on two processes judge a run
 SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
 
 
@@ -35,29 +31,13 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
         asked = [check for check in asked if check.beside]
     left = [check.name for check in asked if check.facts_only and run.manifest.launcher == IMPORTED]
     asked = [check for check in asked if check.name not in left]
-    found = _found(asked, evidence, everyone)
-    verdicts = [verdict for check in asked for verdict in found[check.name]]
+    # what needs no measurement is judged of the nodes too that were set aside
+    found = (_verdicts(check, everyone if check.facts_only else evidence) for check in asked)
+    verdicts = [verdict for each in found for verdict in each]
     if left:
         text = f"an import holds no facts of the machines: {show_count(len(left), 'check')} on them left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, text, evidence=tuple(left)))
     return evidence.judged(tuple(verdicts))
-
-
-def _found(checks: Sequence[Check], evidence: Evidence, everyone: Evidence) -> dict[str, list[Verdict]]:
-    """The verdicts of each check; of a large run those on the machines and their counters are found beside the others.
-
-    ``everyone``: what needs no measurement is judged of the nodes too that were set aside.
-    """
-
-    def of(some: Iterable[Check]) -> dict[str, list[Verdict]]:
-        return {check.name: _verdicts(check, everyone if check.facts_only else evidence) for check in some}
-
-    if len(evidence.run.measurements) < LARGE or not can_fork():
-        return of(checks)
-    _ = evidence.rows  # both need them
-    machines = [check for check in checks if check.facts_only or check.beside]
-    beside = forked(lambda: of(machines))
-    return of(check for check in checks if check not in machines) | beside()
 
 
 def _verdicts(check: Check, evidence: Evidence) -> list[Verdict]:

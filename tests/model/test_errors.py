@@ -28,6 +28,7 @@ REASONS = {
     ("bench/store/history/folder.py", "reaching"): "becomes one line of what the bucket's driver raised",
     ("bench/supervise/control/rendezvous.py", "wait"): "told to the ranks that came, and raised again",
     ("bench/supervise/control/rendezvous.py", "_greet"): "raised again once the socket is closed",
+    ("bench/supervise/control/rendezvous.py", "_place"): "raised again once the socket is closed",
 }
 
 

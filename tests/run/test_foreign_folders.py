@@ -15,6 +15,7 @@ from bench.plan.budget import CUTS, without
 from bench.run.resume import OtherRun, ResumeRefused, check_own, planned_anew
 from bench.store import COUNTERS, HEALTH, JOURNAL, MANIFEST, PLAN, Recorder, RunError, load
 from bench.store.seal import SEAL, not_own
+from bench.store.sums import SUMS
 from bench.store.user_state import state_folder
 
 EVIL = {"LD_PRELOAD": "/nowhere/evil.so"}
@@ -34,6 +35,7 @@ def cut_short(path):
     last = max(at for at, row in enumerate(rows) if row["kind"] == "measurement")
     kept = [line for at, line in enumerate(lines) if at != last and rows[at]["kind"] != "end"]
     (path / JOURNAL).write_text("".join(kept))
+    (path / SUMS).unlink(missing_ok=True)  # they are written when a run has ended
 
 
 def test_the_folder_that_a_user_made_is_the_users_own_wherever_it_is_moved(tmp_path):

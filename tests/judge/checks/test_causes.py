@@ -134,7 +134,7 @@ def row(ranks: tuple[int, int], rail: str, stage: str = "checking", failed: bool
     case = Case("rails/p2p/x", "rails", "p2p", 1 << 20, 1 << 18, (ranks,), rail="own")
     extra = Extra("Timed out", rail, stage) if failed else Extra(retransmits=(0, 0))
     measurement = Measurement(case.id, ranks, (), 0, (), (None, None), 0, (), "failed", -1.0, 0, extra=extra)
-    return Row(case, measurement, math.nan, math.nan, math.nan, None)
+    return Row(case, measurement, *(math.nan,) * 5, None)
 
 
 def hole(*rows: Row):
