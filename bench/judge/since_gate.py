@@ -63,12 +63,12 @@ def since_gate(node: Node, rails: Rails, before: Snapshot | None, after: Snapsho
 
 def _of_row(node: Node, row: Growth, seconds: float | None) -> Iterator[Finding]:
     subject = f"{node.name} {row.subject}"
-    if row.how is Certainty.ABSENT or (row.how is Certainty.SATURATED and row.growth is None):
+    # one that was cleared has counted at least what it shows
+    grown = row.after if row.how is Certainty.RESET else row.growth
+    if grown is None:
         why = "is gone or new" if row.how is Certainty.ABSENT else f"stands at its maximum, {row.after}"
         yield Finding(subject, None, f"{row.counter} {why}, so its errors since the last gate are not known")
         return
-    # one that was cleared has counted at least what it shows
-    grown = (row.after or 0) if row.how is Certainty.RESET else (row.growth or 0)
     allowed = 0.0 if row.counter in NEVER else ALLOWED.get(row.counter, OTHERS) * (seconds or 0.0)
     if grown > allowed:
         meaning = (

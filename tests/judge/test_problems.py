@@ -203,6 +203,22 @@ def test_every_series_of_a_night_that_is_worse_has_its_figure_the_worst_first():
     assert many.sentence == "c1 b: regression, 0.3 worse; 3 more findings like it"
 
 
+def test_of_series_the_one_furthest_from_its_bound_comes_first_be_it_above_or_below():
+    """A time is worse above its bound; a series without a figure or without a bound comes last."""
+    series = {"rate": (0.7, 1.0), "time": (1.5, 1.0), "no figure": (None, 1.0), "no bound": (9.0, None)}
+    nights = [
+        Verdict(
+            "drift.level", f"c1 {name}", FAIL, f"{name} is worse", next_step="x", value=value, bound=bound
+        )
+        for name, (value, bound) in series.items()
+    ]
+    for listed in (nights, nights[::-1]):
+        (one,) = found(*listed).listed
+        assert one.sentence.startswith("c1 time: time is worse") and one.verdict.evidence[0].startswith(
+            "c1 rate"
+        )
+
+
 def test_a_figure_says_whose_it_is_where_several_subjects_stand_before_it():
     hot = [Verdict("gpus.hot", f"n{n}", FAIL, f"9{n} °C", next_step="cool") for n in (1, 2)]
     (one,) = found(*hot).listed
@@ -230,6 +246,13 @@ def test_a_figure_just_below_its_bound_is_slight_and_stands_after_what_is_broken
     assert Problem(near).sentence == "all_reduce: 180 GB/s, 99.5 % of the floor"
     broken = replace(LINK, subject="n3")
     assert [each.verdict for each in found(near, broken).first] == [broken, near]
+
+
+@pytest.mark.parametrize(("missing", "slight"), [(0.0, True), (0.0499, True), (0.05, False), (0.06, False)])
+def test_what_misses_a_twentieth_is_no_slight_failure(missing, slight):
+    """``SLOW`` misses a share of its peers' rate, which stands in its verdict as it is."""
+    assert Problem(replace(SLOW, value=missing)).slight is slight
+    assert Problem(replace(SLOW, value=0.01), (replace(SLOW, value=missing),)).slight is slight
 
 
 def test_a_cause_is_slight_only_where_all_that_follows_is():

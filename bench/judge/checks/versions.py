@@ -142,7 +142,7 @@ def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator
     for each in odd:
         others = f"{each.peers} others {each.usual}" if each.usual else "no value has a majority"
         yield Finding(each.name, False, f"differs in {label}: {each.value}, {others}")
-    if known and not silent and not odd:
+    if not silent and not odd:
         value = next(iter(known.values()))
         yield Finding(label, True, value, note=value)
 

@@ -66,9 +66,9 @@ class RailEvidence:
 
     @cached_property
     def p2p(self) -> Mapping[tuple[str, str, str], float]:
-        """(sender, receiver, rail by its joint name) → bytes/s, without retests."""
+        """(sender, receiver, rail by its joint name) → bytes/s; suspects are measured again in other phases."""
         seen = transfers.transfers(self.evidence, FIRST)
-        return {(each.a, each.b, each.rail): each.rate for each in seen if not each.again and not each.rail_b}
+        return {(each.a, each.b, each.rail): each.rate for each in seen if not each.rail_b}
 
     @cached_property
     def collective(self) -> tuple[Mapping[tuple[str, str], float], str]:

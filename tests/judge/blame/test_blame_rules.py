@@ -16,7 +16,8 @@ from bench.judge.blame import Background, Inside, PairRate, Subject, blame, conf
 from bench.judge.blame import transfers as paths
 from bench.judge.blame.confirm import CHANCE, LEAST, MOST, repeats_needed
 from bench.judge.blame.matrix import matrix
-from bench.judge.blame.scale import centre
+from bench.judge.blame.scale import Scale, centre
+from bench.judge.blame.solve import _depths
 from bench.judge.blame.wording import NEXT
 from test_blame import (
     LINE,
@@ -97,6 +98,15 @@ def test_who_sends_slowly_and_who_receives_slowly_are_judged_alike(n, lost, way)
         )
         for who, lost, sure, others in back
     }
+
+
+@pytest.mark.parametrize(("partners", "proves"), [(1, 7), (2, 14), (3, 3), (7, 7)])
+def test_one_or_two_partners_prove_as_much_as_they_were_measured_and_more_by_their_number(partners, proves):
+    """Each transfer is the middle of seven: on two or three nodes a small loss is seen only by measuring again."""
+    n = partners + 1
+    loss = np.where(np.eye(n, dtype=bool), np.nan, 0.0)
+    _, floor = _depths(loss, np.full((n, n), 7.0), Scale(LINE, 0.02, 0.001, 4.0))
+    assert floor == pytest.approx(np.full(2 * n, 4.0 * 0.02 / math.sqrt(proves)))
 
 
 # ── how often to look again ─────────────────────────────────────────────────────────────────────────────

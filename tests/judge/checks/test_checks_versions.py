@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.judge.checks.versions import _row
 from bench.judge.evidence import Evidence
 from bench.model.facts import Environment, Node
 from bench.model.verdict import Status
@@ -110,6 +111,22 @@ def test_a_driver_nobody_tells_is_an_error_where_gpus_are_wanted():
     machines = [with_software(each, driver=None) for each in nodes(2)]
     assert status("versions.driver", seen(machines)) is Status.INCONCLUSIVE
     assert status("versions.driver", seen([Node("a"), Node("b")], backend="gloo"), LOCAL) is Status.SKIP
+
+
+def test_a_version_that_differs_on_one_node_is_not_called_the_same_beside_that():
+    (found,) = _row("driver", {"n0": "550.90", "n1": "550.90", "n2": "560.28"}, needed=True)
+    assert (found.subject, found.ok) == ("n2", False)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "wanted"), [("driver", Status.INCONCLUSIVE), ("driver_cuda", Status.PASS)]
+)
+def test_a_version_that_no_node_shows_is_missed_only_where_its_node_cannot_be_without(lacking, wanted):
+    """A node with GPUs has a driver; what else no node shows is no difference between them."""
+    assert (
+        status("versions.driver", seen([with_software(each, **{lacking: None}) for each in nodes(2)]))
+        is wanted
+    )
 
 
 # ── environment ─────────────────────────────────────────────────────────────────────────────────────────

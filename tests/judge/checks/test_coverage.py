@@ -16,6 +16,7 @@ from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan.names import BUDGET, GIVEN_UP
 from bench.store import IMPORTED, Loss, Phase, Plan, Settings, TooLarge, load
+from bench.store.case_progress import ANEW
 from made_nodes import judged, nodes, seen, status
 
 PASS, FAIL, INCONCLUSIVE, SKIP = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
@@ -97,6 +98,35 @@ def test_what_a_check_says_of_a_run(healthy, name, change, subject, wanted):
 def test_what_is_no_acceptance_says_so_beside_its_verdict(healthy, change, said):
     judged = judge(change(healthy).run, runs.LOCAL)
     assert [text for text in spoken(judged.run) if "acceptance" in text] == said
+
+
+KEPT = "start it anew: a case that hung or failed is not measured again by resume"
+RESUME = "railgauge resume RUN measures what is missing"
+WHY = "; coverage.losses says why it is"
+
+
+@pytest.mark.parametrize(
+    ("change", "step"),
+    [
+        (run(measurements=()), RESUME),
+        (run(measurements=(), losses=(Loss("x", "died", died=True),)), f"{RESUME}{WHY}"),
+        (run(plan=Plan(()), measurements=()), ANEW),
+        (lambda healthy: run(measurements=(), losses=all_lost(healthy))(healthy), f"{KEPT}{WHY}"),
+        (lambda healthy: run(ended=None, measurements=(), losses=all_lost(healthy))(healthy), f"{KEPT}{WHY}"),
+        (lambda healthy: run(measurements=())(manifest(command=("railgauge", "soak"))(healthy)), ANEW),
+        (lambda healthy: run(plan=Plan(()), measurements=())(manifest(command=("railgauge", "soak"))(healthy)), ANEW),
+    ],
+)  # fmt: skip
+def test_ranks_that_measured_nothing_are_to_be_resumed_only_where_resuming_measures_them(
+    healthy, change, step
+):
+    (verdict,) = judged("coverage.ranks", change(healthy), runs.LOCAL)
+    assert (verdict.status, verdict.next_step) == (INCONCLUSIVE, step)
+
+
+def all_lost(healthy: Evidence) -> tuple[Loss, ...]:
+    """Every case hung, so that resuming has nothing to measure."""
+    return tuple(Loss(case.id, "it hung") for case in healthy.run.plan.cases)
 
 
 def test_of_many_ranks_that_measured_nothing_the_first_eight_are_named_and_the_rest_counted():

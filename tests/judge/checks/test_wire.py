@@ -8,6 +8,7 @@ import pytest
 
 from bench.judge.checks.wire_share import ceiling, share, target
 from bench.judge.evidence import Evidence
+from bench.judge.wire.row_reading import _single_node_algbw
 from bench.model.collectives import collective
 from bench.model.profile import load
 from bench.model.units import GIGA
@@ -88,6 +89,28 @@ def test_one_node_measured_slow_by_itself_is_what_limits_two(tmp_path):
     slow = seen(tmp_path / "slow", [("all_reduce", "auto", 410)], nodes_busbw=390)
     assert by_row(share(fast), "all_reduce", "in").status is Status.FAIL
     assert by_row(share(slow), "all_reduce", "in").status is Status.SKIP
+
+
+@pytest.mark.parametrize("over", [range(8), range(4, 12)])
+def test_a_row_over_two_nodes_is_no_single_node_whatever_its_phase(tmp_path, over):
+    """A slow row of one node alone says that the node is the limit; one over both nodes says nothing of that."""
+    fast = seen(tmp_path, [("all_reduce", "auto", 410)], nodes_busbw=480)
+    node = next(row for row in fast.run.measurements if row.case.startswith("nodes/"))
+    slow = replace(_at(fast.rows[-1].case, 390)[0], ranks=tuple(over))
+    assert slow.case == node.case
+    found = share(replace(fast, run=replace(fast.run, measurements=(*fast.run.measurements, slow))))
+    alone = len({rank // 8 for rank in over}) == 1
+    assert by_row(found, "all_reduce", "in").status is (Status.SKIP if alone else Status.FAIL)
+
+
+@pytest.mark.parametrize("each", [8, 4])
+def test_what_one_node_reaches_follows_from_its_ranks_where_the_profile_leaves_them_open(tmp_path, each):
+    several = replace(H100, gpus=0)
+    found = _single_node_algbw(seen(tmp_path, [], runs.ranks(2, each), several))
+    assert H100.alone is not None
+    assert found == {"all_reduce": pytest.approx(H100.alone.value / (2 * (each - 1) / each))}
+    ordered = _single_node_algbw(Evidence(seen(tmp_path / "8", [], runs.ranks(2, each)).run, H100))
+    assert ordered == {"all_reduce": pytest.approx(H100.alone.value / 1.75)}
 
 
 def test_a_slow_forced_ring_fails(tmp_path):

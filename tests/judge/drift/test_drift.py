@@ -28,7 +28,7 @@ from bench.judge.drift import (
     series_verdict,
     steps,
 )
-from bench.judge.drift.baseline import STANDARD
+from bench.judge.drift.baseline import STANDARD, Baseline, excess
 from bench.judge.drift.levels import levels
 from bench.judge.drift.robust import allowance, median_variance, spread, tail
 from bench.judge.drift.wording import CHECK
@@ -172,6 +172,29 @@ def test_the_first_alarm_of_a_slow_decay_is_held_against_the_first_nights():
     alarms = (judge(BUSBW, nights[:at], nights[at]).first for at in range(60, 200))
     first = next(said for said in alarms if said.beyond)
     assert (first.beyond, first.creeping, first.span) == (-1, True, STANDARD.creep[0])
+
+
+@pytest.mark.parametrize(("creep", "counts"), [(14, True), (15, False)])
+def test_a_slow_decay_counts_from_the_night_on_that_fills_its_span(creep, counts):
+    first, last = (1.0,) * 45, (0.96,) * 13
+    found = excess(Baseline(last * 4, first, last), 0.96, +1, DriftRules(creep=(creep, 3.0)))
+    assert (found.beyond, found.creeping) == ((-1, True) if counts else (0, False))
+
+
+@pytest.mark.parametrize(("level", "counts"), [(0.985, False), (0.975, True)])
+def test_a_slow_decay_that_matters_to_nobody_does_not_count_though_it_is_significant(level, counts):
+    """Of nights that agree to the bit the spread is small enough for 1.5 % to be significant; 2 % matter."""
+    last = (level,) * 45
+    found = excess(Baseline(last, (1.0,) * 45, last[:13]), level, +1, STANDARD)
+    assert (found.beyond, found.creeping) == ((-1, True) if counts else (0, False))
+
+
+@pytest.mark.parametrize(("before", "counts"), [(2, True), (1, False)])
+def test_the_median_of_several_nights_counts_from_the_night_on_that_fills_them(before, counts):
+    """Tonight alone is too little beyond so few noisy nights; three such nights are not."""
+    noisy = tuple(1 + 0.004 * apart for apart in (0, 1, -1, 1, -1, 1, -1, 0.5, -0.5, 0))
+    found = excess(Baseline(noisy, noisy, (0.965,) * before), 0.965, +1, STANDARD)
+    assert (found.beyond, found.span) == ((-1, 3) if counts else (0, 1))
 
 
 def test_an_improvement_that_lasts_is_learned():

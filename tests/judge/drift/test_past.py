@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
 from bench.run.nightly import name_of
-from bench.store import load
+from bench.store import HISTORY, load
 from bench.store.history import HistoryError, LeftOutFile, WrongPlace, check, create, lasting, read, runs
 from tests import made_nights as made
 from tests import runs as made_runs
@@ -285,3 +286,16 @@ def test_a_damaged_run_beside_this_one_says_nothing(tmp_path):
         folder.mkdir()
         (folder / "history.json").write_text(text)
     made.nightly(tmp_path / "one", tmp_path / "history")
+
+
+@pytest.mark.parametrize(("newer", "asked"), [(19, True), (20, False)])
+def test_the_twenty_newest_runs_beside_this_one_are_asked_and_no_older_one(tmp_path, newer, asked):
+    """A folder of years of runs is not read as a whole each night."""
+    for age in range(newer + 1):
+        folder = tmp_path / f"run{age}"
+        folder.mkdir()
+        where = "/nights" if age == newer else "/elsewhere"
+        (folder / HISTORY).write_text(json.dumps({"cluster": "c1", "recorded": f"{where}/{age}.parquet"}))
+        os.utime(folder / HISTORY, (2e9 - age, 2e9 - age))
+    found = recorded_beside(tmp_path / "tonight", "/nights")
+    assert found == ((str(tmp_path / f"run{newer}"), "c1", f"/nights/{newer}.parquet") if asked else None)

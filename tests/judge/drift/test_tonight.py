@@ -21,12 +21,13 @@ from bench.exchange.exporting.digest import digest
 from bench.judge.drift import Acceptance
 from bench.judge.drift.past import from_json
 from bench.judge.drift.series import samples
-from bench.judge.drift.tonight import rerun, tonight
+from bench.judge.drift.tonight import _phase, rerun, tonight
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status
+from bench.plan import Request, sweep_cases
 from bench.plan.nightly import EVERY_RAIL, NIGHT
 from bench.plan.phases import START
-from bench.store import RunError, load
+from bench.store import Phase, Plan, RunError, load
 from bench.store.history import accept, read
 from tests import made_nights as made
 from tests import runs
@@ -361,3 +362,27 @@ def test_a_night_that_is_called_another_command_is_a_night(tmp_path):
     found = judge(run, runs.LOCAL).run
     said = [each.measured for each in found.verdicts if each.status is Status.INCONCLUSIVE]
     assert any("its folder holds no nights before it" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("reserve", "used", "fits"),
+    [
+        (29.9, 0, 2),
+        (30.0, 0, 3),
+        (9.9, 0, 0),
+        (0.0, 0, 0),
+        (-25.0, 0, 0),
+        (30.0 + START + 10, START + 10, 3),
+        (99, 0, 4),
+    ],
+)
+def test_a_reserve_holds_whole_cases_after_the_start_and_what_was_measured_again_before(reserve, used, fits):
+    """Four cases of ten seconds each are suspect; ``reserve`` is counted from the end of their worker's start."""
+    like = sweep_cases("collectives", Request("all_reduce", 1 << 20, 1 << 23), ((0, 1),))
+    before = (Phase("rerun-ring", "", (), seconds=used),) if used else ()
+    plan = Plan((Phase("collectives", "", tuple(like), seconds=START + 10 * len(like)), *before))
+    found = _phase(plan, "collectives", list(like), START + reserve)
+    assert len(like) == 4
+    assert (len(found.cases) if found else 0) == fits
+    if found:
+        assert found.seconds == START + 10 * fits

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, collective, link, verbs
+from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, collective, link, p2p, users_of, verbs
 from bench.model.facts import Port
+from bench.model.profile import load
+from made_nodes import node
 
 
 def view(able: tuple[str, ...], **missing: str) -> SimpleNamespace:
@@ -77,3 +79,40 @@ def test_where_one_direction_came_to_nothing_it_is_named_with_its_cause(failed, 
     )
     found = verbs(seen, SimpleNamespace(name="n0"), Port("mlx5_1", 1))
     assert math.isnan(found.rate) and found.text == f"nothing measured {way}: it ended with 1"
+
+
+def nccl(names: tuple[str, ...], ranks: int, rates: dict[tuple[str, str, str], float]) -> SimpleNamespace:
+    """A job of two nodes with so many ranks each, which use the rails of these names."""
+    evidence = SimpleNamespace(
+        backend="nccl",
+        profile=load("lambda-1cc-h100"),
+        run=SimpleNamespace(ranks_on={"n0": ranks, "n1": ranks}),
+        rail_names=names,
+        facts={"n0": None, "n1": None},
+    )
+    return SimpleNamespace(evidence=evidence, by_rail={}, p2p=rates)
+
+
+@pytest.mark.parametrize("lacking", ["", "n0", "n1"])
+def test_a_rail_that_nccl_measured_in_one_direction_has_no_figure(lacking) -> None:
+    ways = {("n0", "n1", "mlx5_1/1"): 48e9, ("n1", "n0", "mlx5_1/1"): 47e9}
+    rates = {way: math.nan if way[0] == lacking else rate for way, rate in ways.items()}
+    found = p2p(nccl(("mlx5_1/1",), 1, rates), node(0), Port("mlx5_1", 1))
+    if lacking:
+        assert math.isnan(found.rate) and found.text == "not measured with the partners of this rail"
+    else:
+        assert found.rate == 47e9 and found.text.startswith("sends 48.00 GB/s")
+
+
+def test_ranks_that_share_rails_each_count_with_their_share() -> None:
+    """The first rank's traffic goes half by each of two rails; the third rank is one of the other node."""
+    names = ("mlx5_1/1+mlx5_2/1", "mlx5_2/1", "mlx5_3/1")
+    assert users_of(node(0), nccl(names, 2, {})) == {
+        "mlx5_1/1": ((0, 0.5),),
+        "mlx5_2/1": ((0, 0.5), (1, 1.0)),
+    }
+
+
+def test_a_rail_that_no_rank_uses_has_no_figure_and_loses_nothing() -> None:
+    found = p2p(nccl(("mlx5_1/1",), 1, {}), node(0), Port("mlx5_2", 1))
+    assert math.isnan(found.rate) and found.text == "which GPUs use this rail cannot be determined"

@@ -149,6 +149,28 @@ def test_what_verbs_carry_and_nccl_does_not_is_nccls_loss(tmp_path):
     assert one.value == pytest.approx(28e9)
 
 
+@pytest.mark.parametrize("gpu", ["", "0000:0f:00.0"])
+def test_nccls_loss_says_where_verbs_were_measured_in_host_memory(tmp_path, gpu):
+    """What host memory carries says nothing of the GPU's way to the adapter, nor of the layers above NCCL's own."""
+    verbs = [
+        transfer(49.5e9, a, b, rail, gpu=gpu) for a, b in (("n0", "n1"), ("n1", "n0")) for rail in range(1, 9)
+    ]
+    shares = (0.02, *(0.14,) * 7)
+    found = layers(run_of(tmp_path, verbs=verbs, p2p=slow("n1", 1, 28e9, plain=48.5e9), shares=shares))
+    texts = {loss.layer: loss.text for loss in row(found, "n0", 1).losses}
+    assert set(texts) == {P2P, COLLECTIVE}
+    assert ("verbs in host memory" in texts[P2P]) is (not gpu)
+    assert "host memory" not in texts[COLLECTIVE]
+
+
+def test_a_transfer_between_two_rails_is_no_figure_of_either(tmp_path):
+    run = run_of(tmp_path)
+    straight = next(each for each in run.measurements if each.ranks == (2, 10) and "/p2p/" in each.case)
+    across = replace(straight, ranks=(2, 11), pipelined=((1.0,) * 2,) * 6)
+    found = layers(replace(run, measurements=(*run.measurements, across)))
+    assert row(found, "n0", 3).figures[P2P].rate == pytest.approx(48.5e9, rel=1e-6)
+
+
 def test_a_rail_that_the_collective_leaves_out_is_the_collectives_loss(tmp_path):
     uneven = (0.0, *(1 / 7,) * 7)
     found = layers(run_of(tmp_path, shares=uneven))
