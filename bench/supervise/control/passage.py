@@ -15,8 +15,8 @@ and leaves rank 0. Its passage to rank 0 then obeys these rules:
 4. A new way has keys of its own. X speaks first on it, and each end sends all that it keeps once more. The numbers on
    a way have no gap, and one that was taken before is dropped: every frame is taken exactly once, and in order.
 5. Rank 0 takes X's frames from the node alone behind which it expects X; what still comes by an older way is dropped.
-6. X counts as lost when M reports that its connection to X has ended, or when X has not come for RETURN_SECONDS after
-   its way has. Until then its silence is not held against it.
+6. X counts as lost when its connection to rank 0, or by M's report that to M, ends after X has spoken on it, or when X
+   has not come for RETURN_SECONDS after its way has ended. Until then its silence is not held against it.
 7. What M itself says and what it carries are one stream to rank 0. Where M is behind a third node, and that one ends, M
    comes again by these rules, and those behind M notice nothing.
 """
@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from .connection import WAITING, Connection
-from .frames import HEAD, SEALED, messages_in
+from .frames import HEAD, SEALED, framed, messages_in
 from .sealed_frames import (
     LONGEST,
     THROUGH_TO_DIALER,
@@ -90,6 +90,13 @@ class Passage:
         """At rank 0: the way has ended, and X is expected to come again."""
         self.carrier, self.open, self.patience = None, False, RETURN_SECONDS
 
+    def end(self, why: str) -> None:
+        """At rank 0: X's connection has ended. Before X has spoken on it, X had given that call up and calls again."""
+        if self.open:
+            self.lose(why)
+        else:
+            self.interrupt()
+
     def _begin(self) -> None:
         self.open = True
         for number, payload in [(0, b""), *self._kept]:
@@ -139,7 +146,7 @@ class Passage:
             except (ValueError, Forged) as error:
                 carrier.lose(str(error))
         if carrier.lost and self._leads:
-            self.lose(carrier.lost)
+            self.end(carrier.lost)
 
     def take(self, sealed: bytes) -> Iterator[bytes]:
         """The payloads of a sealed frame that were not taken before; none once the way has ended. Raises Forged."""
@@ -173,6 +180,9 @@ class Passage:
         return False
 
     def lose(self, why: str) -> None:
+        """Take and send nothing more. X, whose connection to M stays, is told to end."""
+        if self._leads and self.middle and self.open and not self.lost:
+            self._seal(self._sent + 1, framed(self.rank, {"do": "quit", "lost": why}))
         self.lost, self.open = why, False
         self._kept.clear()
         if isinstance(self.carrier, Connection) and not (self._leads and self.middle):

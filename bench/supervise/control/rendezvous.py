@@ -128,8 +128,8 @@ class Listener:
         """
         self._hosts = tuple(hosts)
         known: dict[str, int] = {}
-        firsts = firsts or [known.setdefault(host, rank) for rank, host in enumerate(hosts)] or range(size)
-        make_room(firsts.count(0) + len(set(firsts)) - 2)
+        firsts = firsts or [known.setdefault(host, rank) for rank, host in enumerate(hosts)]
+        make_room(firsts.count(0) + len(set(firsts)) - 2 if firsts else size - 1)
         places = Places(firsts)
         control = Control(0, size, places=places)
         self.admit_to(control, run, token, range(1, size))

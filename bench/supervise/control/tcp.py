@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .rendezvous import Listener, Search
 
 WAIT_SECONDS = 0.5  # that a heartbeat waits for those of the other ranks of its node
+HUNG_SECONDS = 30.0  # whoever has passed nothing on for so long gives no sign of life: those behind it leave
 SHORT = 1 << 16  # bytes of a frame that holds several messages
 FOLLOWED = "cut off with the first rank of its node"
 
@@ -85,6 +86,7 @@ class Control:
         self._unsettled: set[int] = set()
         self._carried: set[int] = set()
         self._pulsing, self._pulse_at, self._ended = False, 0.0, threading.Event()
+        self._turn = time.monotonic()  # when it last looked for messages
         self._search: Search | None = None
         self._heard: dict[int, float] = {}
         self._looked = time.monotonic()
@@ -282,6 +284,7 @@ class Control:
 
     def receive(self) -> Iterator[tuple[int, Message]]:
         """(sender, message) of all that has arrived."""
+        self._turn = time.monotonic()
         while self._held:
             yield self._held.popleft()
         if self.open_listener:
@@ -305,6 +308,8 @@ class Control:
             yield from self._take(peer, connection, payload)
             if connection.lost:
                 return
+        if self._leads and isinstance(connection, Passage) and connection.carrier is None:
+            self._unregister(peer)  # its way has ended: a closed socket is always ready
 
     def _settle(self) -> None:
         """On rank 0: who has spoken from its place is there; who has not for too long is lost."""
@@ -352,8 +357,10 @@ class Control:
                 old.lose("it has another place")
 
     def _pulse(self) -> None:
-        """The signs of life of this process to those whose passage it carries, whatever else it does meanwhile."""
+        """The signs of life of this process to those whose passage it carries, while it passes on what they say."""
         while not self._ended.wait(PULSE_SECONDS):
+            if time.monotonic() - self._turn > HUNG_SECONDS:
+                continue
             for peer in tuple(self._carried):
                 if connection := self._connections.get(peer):
                     connection.put(b"")
@@ -454,7 +461,8 @@ class Control:
                 del self._via[rank]
                 yield self._number(rank), {"said": "lost", "text": str(message["lost"])}
             elif isinstance(way := self._connections.get(rank), Passage) and way.middle == peer:
-                way.lose(str(message["lost"]))
+                way.end(str(message["lost"]))
+                self._unsettled.add(rank)
 
     def _message(self, text: bytes) -> Message | str:
         """The message, or why it is none."""

@@ -8,7 +8,7 @@ import pytest
 
 from bench.supervise.control import passage as module
 from bench.supervise.control.connection import WAITING
-from bench.supervise.control.frames import HEAD
+from bench.supervise.control.frames import HEAD, messages_in, parsed
 from bench.supervise.control.passage import Passage
 from bench.supervise.control.sealed_frames import LONGEST, Forged, Handshake
 
@@ -131,3 +131,25 @@ def test_what_the_other_end_never_takes_is_kept_within_bounds():
     assert "took nothing of the last" in ends.dialer.lost and not ends.dialer._kept
     with pytest.raises(ValueError, match="can be sent"):
         ends.rank_0.put(bytes(LONGEST))
+
+
+def test_a_call_that_was_given_up_before_it_was_answered_loses_nobody():
+    ends = Ends()
+    ends.rank_0.put(b"order")
+    ends.rank_0.end("it closed the connection")  # X has not spoken on this way yet
+    assert not ends.rank_0.lost and ends.rank_0.carrier is None
+    ends.renew()
+    ends.carry()
+    ends.carry()
+    assert ends.taken[ends.dialer] == [b"order"]
+    ends.rank_0.end("it closed the connection")
+    assert ends.rank_0.lost == "it closed the connection"
+
+
+def test_a_rank_that_is_lost_behind_a_living_node_is_told_to_end():
+    ends = Ends()
+    ends.carry()
+    ends.rank_0.lose("it sent an invalid message")
+    ends.carry()
+    (text,) = (text for frame in ends.taken[ends.dialer] for _, _, text in messages_in(frame))
+    assert parsed(text) == {"do": "quit", "lost": "it sent an invalid message"}

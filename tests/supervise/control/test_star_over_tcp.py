@@ -15,7 +15,7 @@ from bench.model.measurement import Rank
 from bench.run.absent_nodes import attendance
 from bench.run.options import CannotRun
 from bench.supervise.control import connection as connection_module
-from bench.supervise.control import rendezvous
+from bench.supervise.control import places, rendezvous, tcp
 from bench.supervise.control.connection import Connection
 from bench.supervise.control.rendezvous import Dialer, Listener, NotMet, sockets_at
 from bench.supervise.control.sealed_frames import DIALER, HELLO, LENGTH, LONGEST, Handshake, Sealer, hello
@@ -95,6 +95,51 @@ def hear(end, count=1):
         assert time.monotonic() < deadline, f"only {heard} arrived"
         heard += end.receive()
     return heard
+
+
+def test_ranks_whose_nodes_nobody_knows_are_all_connected_to_rank_0(monkeypatch):
+    monkeypatch.setattr(places, "FAN_OUT", 1)  # so many nodes would be a tree
+    ends = star(6)
+    assert ends[0].connections == 5
+    assert ends[0].open_listener is None, "a tree listens to the end"
+    close(ends)
+
+
+class Behind:
+    """The connection to a node that is behind this one, as far as signs of life go."""
+
+    lost = ""
+
+    def __init__(self):
+        self.signs = 0
+
+    def put(self, frame):
+        self.signs += 1
+
+    def push(self):
+        return True
+
+    def lose(self, why):
+        self.lost = why
+
+
+def test_a_node_that_passes_nothing_on_gives_no_sign_of_life(monkeypatch):
+    monkeypatch.setattr(tcp, "PULSE_SECONDS", 0.01)
+    monkeypatch.setattr(tcp, "HUNG_SECONDS", 0.3)
+    end, behind = Control(2, 8), Behind()
+    end._connections[5] = behind
+    end._carried.add(5)
+    threading.Thread(target=end._pulse, daemon=True).start()
+    deadline, before = time.monotonic() + LIMIT, -1
+    while behind.signs != before or not before:  # they come, and then no more
+        assert time.monotonic() < deadline
+        before = behind.signs
+        time.sleep(0.5)
+    list(end.receive())
+    while behind.signs == before:  # until it looks again
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    end.close()
 
 
 def test_every_rank_talks_to_rank_0_and_to_itself():
