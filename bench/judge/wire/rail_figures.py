@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 from bench.judge.blame import transfers
 from bench.judge.evidence import Evidence
@@ -66,9 +68,15 @@ class RailEvidence:
 
     @cached_property
     def p2p(self) -> Mapping[tuple[str, str, str], float]:
-        """(sender, receiver, rail by its joint name) → bytes/s; suspects are measured again in other phases."""
-        seen = transfers.transfers(self.evidence, FIRST)
-        return {(each.a, each.b, each.rail): each.rate for each in seen if not each.rail_b}
+        """(sender, receiver, rail by its joint name) → bytes/s, the median where a round was repeated as it was.
+
+        Suspects are measured again in other phases.
+        """
+        found = defaultdict[tuple[str, str, str], list[float]](list)
+        for each in transfers.transfers(self.evidence, FIRST):
+            if not each.rail_b:
+                found[each.a, each.b, each.rail].append(each.rate)
+        return {key: median(rates) for key, rates in found.items()}
 
     @cached_property
     def collective(self) -> tuple[Mapping[tuple[str, str], float], str]:

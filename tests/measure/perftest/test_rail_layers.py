@@ -171,6 +171,14 @@ def test_a_transfer_between_two_rails_is_no_figure_of_either(tmp_path):
     assert row(found, "n0", 3).figures[P2P].rate == pytest.approx(48.5e9, rel=1e-6)
 
 
+def test_a_disturbance_in_the_last_repetition_is_nobodys_loss(tmp_path):
+    run = run_of(tmp_path)
+    straight = next(each for each in run.measurements if each.ranks == (2, 10) and "/p2p/" in each.case)
+    disturbed = replace(straight, pipelined=((1.0,) * 2,) * 6)
+    found = layers(replace(run, measurements=(*run.measurements, straight, disturbed)))
+    assert row(found, "n0", 3).figures[P2P].rate == pytest.approx(48.5e9, rel=1e-6)
+
+
 def test_a_rail_that_the_collective_leaves_out_is_the_collectives_loss(tmp_path):
     uneven = (0.0, *(1 / 7,) * 7)
     found = layers(run_of(tmp_path, shares=uneven))
