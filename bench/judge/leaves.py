@@ -8,7 +8,7 @@ from bench.judge.fabric.links import wanted_of
 from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.model.rails import joined, members, rails_of
-from bench.plan.screening import Ring, nodes_by_leaf
+from bench.plan.screening import MOST_IN_PAIRS, Ring, nodes_by_leaf
 from bench.probe.fabric.ask_all import from_json, seen
 from bench.probe.fabric.subnet import Subnet, attachments
 from bench.store import FABRIC, LOGS, Run
@@ -43,7 +43,12 @@ def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Subnet | None) -
 
 
 def nodes_of_leaves(run: Run, profile: Profile) -> tuple[Ring, ...]:
-    """The nodes of each leaf before anything was measured, those that were set aside later included."""
+    """The nodes of each leaf before anything was measured, those that were set aside later included.
+
+    () of as few nodes as are measured in pairs: what the fabric's tools said need not be read for them.
+    """
     nodes = run.whole.nodes
+    if len(nodes) <= MOST_IN_PAIRS:
+        return ()
     names = dict.fromkeys(role.name for node in nodes for role in rails_of(node, profile.rails))
     return nodes_by_leaf([node.name for node in nodes], leaves(nodes, tuple(names), subnet_of(run, 0)))

@@ -19,7 +19,7 @@ from bench.plan.budget import planned
 from bench.plan.estimate import Estimate, estimate_of
 from bench.plan.names import WATCH
 from bench.plan.nightly import short
-from bench.plan.screening import MOST_IN_PAIRS, Ring
+from bench.plan.screening import Ring
 from bench.store import LOGS, Phase, Plan, Run
 from bench.store.case_progress import case_progress
 
@@ -55,7 +55,7 @@ def plan_by_fabric(options: Options, run: Run, room: Memory) -> Plan:
     Raises PlanError where no time is left for anything.
     """
     manifest = run.manifest
-    by_leaf = nodes_of_leaves(run, options.profile) if len(manifest.nodes) > MOST_IN_PAIRS else ()
+    by_leaf = nodes_of_leaves(run, options.profile)
     if not by_leaf and (options.nightly or not options.accept.budget):
         return run.plan
     gpus = foreseen(manifest.ranks, run.nodes, manifest.environment)
