@@ -197,7 +197,7 @@ class _Tree:
         return self._known(ring, rail) and not self._lost(ring, rail) <= self._tolerated(ring)
 
     def _tolerated(self, ring: Ring) -> float:
-        """Share that a healthy ring may lose."""
+        """The share of its rate that a ring may lose and still count as healthy."""
         smallest = self.problem.smallest
         forgiven = (1 - FORGIVEN) * (1 - self._least(ring))
         return min(smallest, max(smallest - forgiven, SPREADS * self.spread))

@@ -91,7 +91,7 @@ class Passage:
         self.carrier, self.open, self.patience = None, False, RETURN_SECONDS
 
     def end(self, why: str) -> None:
-        """At rank 0: X's connection has ended. Before X has spoken on it, X had given that call up and calls again."""
+        """At rank 0: X's connection has ended. If X never spoke on it, X gave that call up and calls again."""
         if self.open:
             self.lose(why)
         else:

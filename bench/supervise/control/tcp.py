@@ -312,7 +312,7 @@ class Control:
             self._unregister(peer)  # its way has ended: a closed socket is always ready
 
     def _settle(self) -> None:
-        """On rank 0: who has spoken from its place is there; who has not for too long is lost."""
+        """On rank 0: a rank that has spoken from its place is connected; one that does not in time is lost."""
         past, self._looked = time.monotonic() - self._looked, time.monotonic()
         for rank in list(self._unsettled):
             passage = self._connections.get(rank)
