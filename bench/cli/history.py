@@ -260,7 +260,7 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
             click.echo(recorded)
             if known:  # else the night would be judged "not recorded" for ever
                 with held(path):
-                    save_history(path, replace(known, recorded=recorded, trouble="").to_json())
+                    save_history(path, replace(known, recorded=recorded, trouble="").saved())
         except (HistoryError, RunError) as error:
             refused += 1
             click.echo(f"railgauge: {path}: {error}", err=True)

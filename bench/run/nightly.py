@@ -25,7 +25,7 @@ def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:
     past = read_past(asked.history, cluster, parts_of(run, profile), run.manifest.started)
     refuse_lost_history(asked.history, past, folder, asked.new)
     past = replace(past, plan=summary(run.plan, asked.budget), reserve=asked.budget * RESERVE)
-    save_history(folder, past.to_json())
+    save_history(folder, past.saved())
     return past
 
 
@@ -36,7 +36,7 @@ def end(folder: Path, asked: Nightly, profile: Profile) -> Past | None:
     if past is None:
         return None
     past = record(asked.history, past, made_of(evidence, past.cluster, past.parts))
-    save_history(folder, past.to_json())
+    save_history(folder, past.saved())
     return past
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bench.model.activity import ActivityLine
 from bench.model.case_templates import unpacked
@@ -38,6 +38,9 @@ from .files import (
 from .kinds import READ, VERBS_KINDS
 from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
+
+if TYPE_CHECKING:
+    from .history.nights import SavedPast
 
 T = TypeVar("T")
 SHARED = ("case", "ranks", "wrong", "stop")
@@ -110,7 +113,7 @@ def load(path: Path) -> Run:
         notes=(*_notes(notes, _of(journal, Torn)), *(note.text for note in _of(journal, Note)), *made_good),
         ended=next((line.time for line in _of(journal, RunEnd)), None),
         verbs=tuple(_rows(path, VERBS, VERBS_KINDS, job, notes)),
-        history=_whole(path, HISTORY, dict[str, Any]) if files.exists(path, HISTORY) else {},
+        history=_history(path) if files.exists(path, HISTORY) else None,
         windows=_of(journal, Window),
         health=tuple(_rows(path, HEALTH, HealthLine, job, notes)),
         joined=_of(journal, Joined),
@@ -234,6 +237,15 @@ def _whole(path: Path, name: str, kind: type[T]) -> T:
             return decode(kind, files.read_file(path, name))
     except NotJson as error:
         raise RunError(f"{path / name} is damaged: it {error}") from None
+
+
+def _history(path: Path) -> SavedPast:
+    from .history.nights import FORMAT, SavedPast
+
+    given = _whole(path, HISTORY, dict[str, Any]).get("format")
+    if isinstance(given, int) and given > FORMAT:
+        raise RunError(f"{path / HISTORY} has format {given}; this RailGauge reads up to {FORMAT}: upgrade")
+    return _whole(path, HISTORY, SavedPast)
 
 
 def _sharing(lines: Iterable[CounterLine]) -> Iterator[CounterLine]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -52,6 +52,11 @@ from .files import (
     free,
 )
 from .kinds import KIND
+
+if TYPE_CHECKING:
+    from bench.probe.fabric.run_tools import ToolAnswer
+
+    from .history.nights import SavedPast
 from .run import Manifest, Plan, Verdicts
 from .seal import SEAL, seal
 from .sums import SUMS, check_unchanged
@@ -158,7 +163,7 @@ class Recorder:
     def verbs(self, row: PerftestTool | PerftestTransfer | PerftestSkipped) -> None:
         self._append(VERBS, {"kind": KIND[type(row)], **to_json(row)})
 
-    def fabric(self, answers: list[dict[str, Any]]) -> None:
+    def fabric(self, answers: tuple[ToolAnswer, ...]) -> None:
         """What the fabric's tools said, one line for each time that they were asked."""
         self._append(f"{LOGS}/{FABRIC}", answers)
 
@@ -329,7 +334,7 @@ def _indented(value: object) -> bytes:
     return msgspec.json.format(encode(value), indent=1)
 
 
-def save_history(path: Path, history: dict[str, Any]) -> None:
+def save_history(path: Path, history: SavedPast) -> None:
     """Write ``history.json`` of a run folder: what the history of the cluster said, and where this run went."""
     files.write_file(path, HISTORY, encode(history))
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.model.activity import ActivityLine
 from bench.model.facts import Node
@@ -28,6 +28,9 @@ from bench.model.units import show_size
 from bench.model.verdict import Verdict
 
 from .files import FORMAT
+
+if TYPE_CHECKING:
+    from .history.nights import SavedPast
 
 RESUMED = "resumed: "  # the note in the journal of a run that goes on begins so
 
@@ -206,7 +209,7 @@ class Verdicts:
 class Run:
     """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short.
 
-    ``history``: of a nightly run, the nights before it (see ``bench.judge.drift.past``); else empty.
+    ``history``: of a nightly run, the nights before it (see ``bench.judge.drift.past``); else None.
     ``activity``: of a job that was watched, by node in the order of time.
     ``windows``: of a soak; ``health``: see ``bench.supervise.monitor``; ``joined``: how each phase's workers started.
     ``verdicts`` are by the profile called ``by``.
@@ -228,7 +231,7 @@ class Run:
     notes: tuple[str, ...]
     ended: float | None
     verbs: tuple[PerftestTool | PerftestTransfer | PerftestSkipped, ...] = ()
-    history: dict[str, Any] = field(default_factory=dict)
+    history: SavedPast | None = None
     windows: tuple[Window, ...] = ()
     health: tuple[HealthLine, ...] = ()
     joined: tuple[Joined, ...] = ()

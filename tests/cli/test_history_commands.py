@@ -260,11 +260,11 @@ def test_a_night_that_was_not_recorded_is_added_as_it_would_have_been(tmp_path):
 
 def test_a_night_that_is_added_later_is_judged_recorded(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "one")
-    lost = {**run.history, "recorded": "", "trouble": "the disk was full"}
+    lost = replace(run.history, recorded="", trouble="the disk was full")
     save_history(run.path, lost)
     assert railgauge("history", "add", tmp_path / "two", run.path).exit_code == 0
     kept = load(run.path).history
-    assert kept["recorded"].startswith(str(tmp_path / "two")) and kept["trouble"] == ""
+    assert kept.recorded.startswith(str(tmp_path / "two")) and kept.trouble == ""
 
 
 def test_compact_makes_one_file_a_month_and_the_list_stays_the_same(history):

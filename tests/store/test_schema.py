@@ -49,7 +49,7 @@ def whole_folder(path):
             NightValue("r1", 1.0, float("nan"), (("driver", "550"),)),
         )
     }
-    save_history(folder, Past("c1", (("driver", "560"),), nights).to_json())
+    save_history(folder, Past("c1", (("driver", "560"),), nights).saved())
     stamp.mark(Evidence(load(folder), runs.LOCAL), "digest", ["manifest.json"])
     return folder
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.judge.drift import Acceptance, Fingerprint, NightValue, Series, fingerprint
-from bench.model.typed_json import Misfit, load, to_json
 from bench.model.verdict import Status
 from bench.store import HISTORY, Run, RunError, read_file
 from bench.store.history import (
@@ -27,9 +26,8 @@ from bench.store.history import (
     strangers,
 )
 from bench.store.history.folder import open_folder
-from bench.store.history.nights import Figure, SavedPast, SavedSeries
+from bench.store.history.nights import FORMAT, Figure, SavedPast, SavedSeries
 
-FORMAT = 1
 # nights older than this stay in the history and out of the judgement; the first nights count for slow decay
 OLDEST = 400 * 86400.0
 BESIDE = 20  # run folders that are asked whether the history was another once
@@ -72,11 +70,11 @@ class Past:
         rest = (f"history: left out: {more} more; railgauge history check DIR",) if more > 0 else ()
         return (self.plan, *named, *rest)
 
-    def to_json(self) -> dict[str, Any]:
+    def saved(self) -> SavedPast:
         """The content of ``history.json``: runs and fingerprints stand once each."""
         runs = _numbered((night.run, night.time, night.fingerprint) for night in _all(self.nights))
         prints = _numbered(parts for _, _, parts in runs)
-        saved = SavedPast(
+        return SavedPast(
             format=FORMAT,
             cluster=self.cluster,
             parts=dict(self.parts),
@@ -92,22 +90,18 @@ class Past:
             where=self.where,
             ahead=self.ahead,
         )
-        return dict(to_json(saved))
 
 
-def from_json(row: Mapping[str, Any]) -> Past:
-    """The past that ``to_json`` wrote. Raises RunError for anything else."""
-    if isinstance(newer := row.get("format"), int) and newer > FORMAT:
-        raise RunError(f"history.json has format {newer}; this RailGauge reads up to {FORMAT}: upgrade")
+def from_saved(saved: SavedPast) -> Past:
+    """The past that ``saved`` wrote. Raises RunError where it names a run or a fingerprint that it does not hold."""
     try:
-        saved = load(SavedPast, row)
         prints = [fingerprint(parts) for parts in saved.fingerprints]
         runs = [(run, time, prints[place]) for run, time, place in saved.runs]
         nights = {
             Series(saved.cluster, *each.series): tuple(_night(runs[at[0]], *at[1:]) for at in each.nights)
             for each in saved.series
         }
-    except (Misfit, IndexError) as error:
+    except IndexError as error:
         raise RunError(f"history.json of the run folder is damaged: {error}") from None
     return Past(
         cluster=saved.cluster,
@@ -126,7 +120,7 @@ def from_json(row: Mapping[str, Any]) -> Past:
 
 def past_of(run: Run) -> Past | None:
     """The nights before a nightly run, as its folder keeps them; None of any other run."""
-    return from_json(run.history) if run.history else None
+    return from_saved(run.history) if run.history else None
 
 
 def read_past(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Past:

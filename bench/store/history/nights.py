@@ -72,6 +72,9 @@ class NightValue:
         return usable(self.value) and self.status in (Status.PASS, Status.FAIL)
 
 
+FORMAT = 1
+"""Of ``history.json``."""
+
 Figure = float | Literal["nan"] | None
 """Of a night in a file: ``nan`` where there was a measurement without a figure."""
 

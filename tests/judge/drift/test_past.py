@@ -19,17 +19,19 @@ from hypothesis import strategies as st
 
 from bench.cli.nightly import ready
 from bench.judge.drift import Acceptance, NightValue, Series, fingerprint
-from bench.judge.drift.past import Past, from_json, read_past, record, recorded_beside
+from bench.judge.drift.past import Past, from_saved, read_past, record, recorded_beside
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
 from bench.judge.drift.tonight import COMPARED
 from bench.judge.evidence import Evidence
 from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile
+from bench.model.typed_json import decode, encode
 from bench.model.verdict import Status
 from bench.run.nightly import name_of
 from bench.store import HISTORY, load
 from bench.store.history import HistoryError, LeftOutFile, WrongPlace, check, create, lasting, read, runs
+from bench.store.history.nights import SavedPast
 from tests import made_nights as made
 from tests import runs as made_runs
 
@@ -67,7 +69,7 @@ pasts = st.builds(
 @settings(max_examples=60)
 @given(pasts)
 def test_a_past_is_read_back_as_it_was_written(past):
-    back = from_json(json.loads(json.dumps(past.to_json(), allow_nan=False)))
+    back = from_saved(decode(SavedPast, encode(past.saved())))
 
     # what is no figure stays none; infinity is none either
     def plain(each: Past) -> Past:
@@ -96,8 +98,8 @@ def test_a_history_may_lie_in_a_folder_or_behind_a_url(tmp_path, scheme):
     history = f"{scheme}{tmp_path}/history"
     first = made.nightly(tmp_path / "one", history)
     second = made.nightly(tmp_path / "two", history, 1)
-    assert from_json(first.history).recorded.endswith("one.parquet")
-    assert {len(found) for found in from_json(second.history).nights.values()} == {1}
+    assert from_saved(first.history).recorded.endswith("one.parquet")
+    assert {len(found) for found in from_saved(second.history).nights.values()} == {1}
     entries, problems = check(history)
     assert ([entry.run for entry in entries], problems) == (["one", "two"], ())
 
@@ -114,7 +116,7 @@ def test_a_night_of_another_cluster_is_none_of_ours(tmp_path):
     history = str(tmp_path / "history")
     made.nightly(tmp_path / "theirs", history, 0, cluster="c2")
     run = made.nightly(tmp_path / "ours", history, 1, cluster="c1")
-    assert from_json(run.history).nights == {}
+    assert from_saved(run.history).nights == {}
     assert read(history, "theirs").cluster == "c2"
 
 
@@ -232,7 +234,7 @@ def test_a_folder_that_went_away_in_the_night_is_not_begun_anew(tmp_path):
     shutil.rmtree(history)
     past = record(
         str(history),
-        from_json(run.history),
+        from_saved(run.history),
         made_of(Evidence(load(tmp_path / "one"), made_runs.LOCAL), "c1", ()),
     )
     assert past.recorded == "" and "is it mounted?" in past.trouble

@@ -19,7 +19,7 @@ from bench.cli.page import write_report
 from bench.cli.terminal import summarise
 from bench.exchange.exporting.digest import digest
 from bench.judge.drift import Acceptance
-from bench.judge.drift.past import from_json
+from bench.judge.drift.past import from_saved
 from bench.judge.drift.series import samples
 from bench.judge.drift.tonight import _phase, rerun, tonight
 from bench.judge.verdicts import judge, status
@@ -27,7 +27,7 @@ from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
 from bench.plan.nightly import EVERY_RAIL, NIGHT
 from bench.plan.phases import START
-from bench.store import Phase, Plan, RunError, load
+from bench.store import HISTORY, Phase, Plan, RunError, load
 from bench.store.history import accept, read
 from tests import made_nights as made
 from tests import runs
@@ -86,7 +86,7 @@ def test_a_dip_that_the_rerun_does_not_show_is_suspicious_and_passes(tmp_path, h
 def test_both_measurements_are_kept_in_the_history_and_the_next_night_reads_them(tmp_path, history):
     made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce)
     run = made.nightly(tmp_path / "next", history, NIGHTS + 1)
-    past = from_json(run.history)
+    past = from_saved(run.history)
     last = next(
         found[-1] for series, found in past.nights.items() if series.name == "c1 all_reduce 4 MiB busbw"
     )
@@ -212,11 +212,8 @@ def test_a_run_that_is_no_nightly_one_says_nothing_of_drift(tmp_path):
 def test_a_damaged_history_file_is_an_error_and_never_a_pass(tmp_path, text):
     path = runs.folder(tmp_path / "run")
     (path / "history.json").write_text(text)
-    run = load(path)
-    if not run.history:
-        return
-    with pytest.raises(RunError):
-        tonight(Evidence(run, runs.LOCAL))
+    with pytest.raises(RunError, match=HISTORY):
+        load(path)
 
 
 # --- rails and nodes of one night ---------------------------------------------------------------------
