@@ -29,6 +29,8 @@ SHORTEST = 0.1  # of a block's length, for the roughest
 MOST_CALLS = 500  # in one block
 WARM = 1.1  # warm when a batch is no more than this much faster than the one before
 WARM_SHARE = 0.2  # of the budget may go into warming up
+FEW = 16  # iterations that were asked for: each is spot-checked
+SLOW = 1e-3  # seconds of a call from which on a spot check costs next to nothing
 MOST_ITERATIONS = 5_000  # isolated; bounds memory and journal, never reached by slow calls
 
 
@@ -80,29 +82,44 @@ class Timings:
 
 
 Launch = Callable[[int], None]  # launch call number i; the number chooses the buffer
-Verify = Callable[[int], None]  # compare what that many calls left in their buffers
 
 
-def trust(calls: int) -> None:
-    """Compare nothing."""
+class Verify:
+    """What is compared while no clock runs; this one compares nothing."""
+
+    def lay(self, first: int, calls: int) -> None:
+        """Before so many calls, from call ``first`` on: lay a few elements that each of them must change."""
+
+    def spot(self, first: int, calls: int) -> None:
+        """After these calls: compare the results of those elements."""
+
+    def after_block(self, calls: int) -> None:
+        """Compare what a block of so many calls left in their buffers."""
 
 
-def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify = trust) -> Timings:
+TRUST = Verify()
+
+
+def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify = TRUST) -> Timings:
     """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same.
 
-    ``verify`` is given the number of calls of each block once its clock has stopped.
+    Each block is spot-checked, and of few calls or slow ones each that is timed by itself.
     """
     begin = backend.mark()
     warmup, estimate = warm(backend, launch, rules)
     calls, batch = _shape(estimate, rules)
+    few = rules.iterations is not None and rules.iterations <= FEW
+    step = 1 if few or estimate >= SLOW else batch
     pipelined: list[tuple[float, ...]] = []
     isolated: list[float] = []
     tally = SkewCounter()
     while True:
+        verify.lay(0, calls)
         block = _pipelined(backend, launch, calls)
-        verify(calls)
-        alone = _isolated(backend, launch, batch)
-        verify(batch)
+        verify.spot(0, calls)
+        verify.after_block(calls)
+        alone = _spotted(backend, launch, batch, step, verify)
+        verify.after_block(batch)
         shared = backend.share([block, *alone, backend.seconds(begin, backend.mark())])
         pipelined.append(tuple(row[0] for row in shared))
         for i in range(1, batch + 1):
@@ -124,9 +141,19 @@ def _pipelined(backend: Backend, launch: Launch, calls: int) -> float:
     return backend.seconds(start, backend.mark()) / calls
 
 
-def _isolated(backend: Backend, launch: Launch, batch: int) -> list[float]:
+def _spotted(backend: Backend, launch: Launch, batch: int, step: int, verify: Verify) -> list[float]:
+    """Isolated calls, of which ``step`` at a time are spot-checked."""
     times = []
-    for i in range(batch):
+    for first in range(0, batch, step):
+        verify.lay(first, step)
+        times += _isolated(backend, launch, step, first)
+        verify.spot(first, step)
+    return times
+
+
+def _isolated(backend: Backend, launch: Launch, batch: int, first: int = 0) -> list[float]:
+    times = []
+    for i in range(first, first + batch):
         backend.together()
         start = backend.mark()
         launch(i)

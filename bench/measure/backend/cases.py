@@ -18,9 +18,10 @@ from bench.measure.backend.device import Unsupported
 from bench.measure.backend.group import Group
 from bench.measure.backend.one_rail import open_pair
 from bench.measure.backend.registered_buffers import registered
+from bench.measure.backend.spots import Spots
 from bench.measure.backend.tcp_retransmits import retransmitted
 from bench.measure.backend.verification import Verifier, mismatch_of
-from bench.measure.loop import Launch, Timings, measure, trust
+from bench.measure.loop import TRUST, Launch, Timings, measure
 from bench.measure.soak import steady
 from bench.measure.work_order import CAPTURING, Progress, WorkOrder, first_line
 from bench.model.buffers import rotation
@@ -172,13 +173,16 @@ def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Ver
 
     data = Data(kind, op, pattern(kind, case.op, n), n)
     together = row.together if case.placement == "in" else ""
+    truth = row.truth(rank, n, root)
+    accumulates = row.reduces and together in ("same", "slice-of-send")
     return Verifier(
         group=group,
         buffers=buffers,
         data=data,
-        truth=row.truth(rank, n, root),
+        truth=truth,
         shared=bool(together),
-        accumulates=row.reduces and together in ("same", "slice-of-send"),
+        accumulates=accumulates,
+        spots=Spots(data, buffers, truth, rank, case.count, accumulates),
         launch=launch,
         start=cancelling(kind, case.op, rank, n) if row.symmetric and together == "same" else 0,
     )
@@ -200,7 +204,7 @@ def _time(case: Case, group: Group, results: Verifier, to: CaseContext) -> Timin
     """Time until they are precise or, where the rules ask for windows, under steady load for the whole budget."""
     rules = to.order.rules
     if not rules.window:
-        return measure(group, results.call, rules, results.after_block if to.order.repetitions else trust)
+        return measure(group, results.call, rules, results if to.order.repetitions else TRUST)
 
     def ended(window: Window) -> None:
         if group.place == 0:

@@ -69,18 +69,26 @@ class Data:
 
         return self._count(parts, rank, 0)
 
+    def block(
+        self, like: torch.Tensor, origin: Origin, repetition: int, count: int, stride: int
+    ) -> torch.Tensor:
+        """Every ``stride``-th element of a block of ``count`` elements, as it is sent (one rank) or reduced."""
+        period = self._tile(like, origin.ranks, repetition, 0)
+        offsets = torch.arange(0, count, stride, device=like.device)
+        return period[(origin.block * count + offsets) % PERIOD]
+
     def _count(self, parts: Parts, rank: int, repetition: int) -> tuple[int, Mismatch | None]:
         """Count differing elements over ``parts`` (index, got, wanted). The device is asked once: asking for
         each part would make it wait for Python thousands of times in a large message.
         """
-        counts = [self._differ(got, wanted).count_nonzero() for _, got, wanted in parts()]
+        counts = [self.differ(got, wanted).count_nonzero() for _, got, wanted in parts()]
         count = int(torch.stack(counts).sum()) if counts else 0
         return count, next(self._mismatches(parts, rank, repetition), None) if count else None
 
     def _mismatches(self, parts: Parts, rank: int, repetition: int) -> Iterator[Mismatch]:
         """The first differing element of each part that has one."""
         for at, got, wanted in parts():
-            bad = self._differ(got, wanted)
+            bad = self.differ(got, wanted)
             if bool(bad.any()):
                 where = int(bad.to(torch.uint8).argmax())
                 yield Mismatch(rank, at + where, repetition, float(got[where]), float(wanted[where]))
@@ -111,7 +119,7 @@ class Data:
             table = table.to(like.dtype)
         return table[_residues(repetition)].to(like.device)
 
-    def _differ(self, got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def differ(self, got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         allowed = tolerance(self.kind, self.op.name if self.op else "none", self.ranks)
         if allowed:
             exact, near = got.to(torch.float64), wanted.to(torch.float64)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from bench.measure.backend.buffers import Buffers
 from bench.measure.backend.correctness import POISON, Data
 from bench.measure.backend.group import Group
-from bench.measure.loop import Launch
+from bench.measure.backend.spots import Spots
+from bench.measure.loop import Launch, Verify
 from bench.model.collectives import Origin
 from bench.model.measurement import Mismatch
 
@@ -27,7 +28,7 @@ DATA_SETS = 4  # that those calls use in turn
 
 
 @dataclass
-class Verifier:
+class Verifier(Verify):
     """The comparisons of one case on this rank.
 
     shared       whether the send and the receive buffer share memory
@@ -42,6 +43,7 @@ class Verifier:
     shared: bool
     accumulates: bool
     launch: Launch
+    spots: Spots
     start: int = 0
     made: int = 0
     wrong: int = 0
@@ -93,6 +95,7 @@ class Verifier:
         buffer until it is compared, and so does what a call that did nothing has left.
         """
         self._timed_data, self._begun, self._spent = repetition, time.perf_counter(), 0.0
+        self.spots.choose(repetition)
         for at, send in enumerate(self.buffers.send):
             if self.accumulates:
                 send.fill_(self.start)
@@ -100,6 +103,22 @@ class Verifier:
                 self.data.fill(send, self.group.place, repetition)
             else:
                 send.copy_(self.buffers.send[0])
+
+    def lay(self, first: int, calls: int) -> None:
+        for call in self._spotted(first, calls):
+            self.spots.lay(call % len(self.buffers))
+
+    def spot(self, first: int, calls: int) -> None:
+        """Wrong elements count here too, but a call of which a few elements were compared is not a verified one."""
+        for call in self._spotted(first, calls):
+            once = calls <= len(self.buffers)
+            count, mismatch = self.spots.compare(call % len(self.buffers), once=once)
+            if not self._blind:
+                self._count(count, mismatch, self.made - first - calls + call)
+
+    def _spotted(self, first: int, calls: int) -> range:
+        """All calls where each has a buffer of its own, else the last: not to be slower than the calls."""
+        return range(first if calls <= len(self.buffers) else first + calls - 1, first + calls)
 
     def after_block(self, calls: int) -> None:
         """Compare what the calls of a timed block left; called with nothing in flight and no clock running."""
@@ -158,6 +177,9 @@ class Verifier:
             count, mismatch = self.data.wrong(received, self.truth, self.group.place, repetition)
         self.verified += 1
         self.checked += received.numel()
+        self._count(count, mismatch, call)
+
+    def _count(self, count: int, mismatch: Mismatch | None, call: int) -> None:
         self.wrong += count
         if mismatch and self.first is None:
             self.first = replace(mismatch, repetition=call)

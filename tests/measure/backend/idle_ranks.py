@@ -1,7 +1,9 @@
-"""One of two real ranks of gloo whose collective does nothing for a while: python idle_ranks.py RANK FILE NAME FROM
+"""One of two real ranks of gloo whose collective does nothing now and then.
 
-In its timed calls from number FROM on no call of NAME moves anything; before and after timing all do. Rank 0 prints its
-measurement as a JSON line.
+    python idle_ranks.py RANK FILE NAME FROM EVERY
+
+In its timed calls from number FROM on no call of NAME moves anything; before and after timing all do. Where EVERY is
+not 0 each such call of few large ones does nothing instead, timed or not. Rank 0 prints its measurement as a JSON line.
 """
 
 import json
@@ -20,22 +22,26 @@ from bench.model.collectives import COLLECTIVES
 from bench.plan import Request, sweep_cases
 
 RULES = TimingRules(precision=0.0, budget=1.0)
+FEW = TimingRules(iterations=3, warmup=0)
 
 
-def main(rank: int, file: str, name: str, idle_from: int) -> None:
+def main(rank: int, file: str, name: str, idle_from: int, every: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    progress, timed, row = Progress(), [], COLLECTIVES[name]
+    progress, made, timed, row = Progress(), [], [], COLLECTIVES[name]
 
     def call(c, send, recv):
+        made.append(None)
         if progress.stage == "timing":
             timed.append(None)
-        if progress.stage != "timing" or len(timed) <= idle_from:
+        idle = len(made) % every == 0 if every else progress.stage == "timing" and len(timed) > idle_from
+        if not idle:
             row.call(c, send, recv)
 
     COLLECTIVES[name] = replace(row, call=call)
-    case = sweep_cases("collectives", Request(name, 65536, 65536, placements=("in",)), ((0, 1),))[0]
-    order = WorkOrder("x", (case,), rank, 2, rank, "gloo", "", 60.0, RULES, 2)
+    size = 1 << 20 if every else 1 << 16
+    case = sweep_cases("collectives", Request(name, size, size, placements=("in",)), ((0, 1),))[0]
+    order = WorkOrder("x", (case,), rank, 2, rank, "gloo", "", 60.0, FEW if every else RULES, 2)
     group = Group((0, 1), rank, None, torch.device("cpu"), HostClock())
     found = measure_case(case, group, CaseContext(order, progress, lambda kind, **fields: None))
     if rank == 0:
@@ -44,4 +50,4 @@ def main(rank: int, file: str, name: str, idle_from: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

@@ -131,6 +131,16 @@ def test_a_replay_that_does_nothing_is_wrong(alone, monkeypatch, launches):
     assert measured(case_of("copy_device", algorithm="graph"), alone).wrong == (0,)
 
 
+# of all calls only these few are left out by verifying before and after timing
+def test_each_of_few_calls_that_are_timed_alone_is_spot_checked(alone, monkeypatch):
+    rules = TimingRules(iterations=3, warmup=0)
+    for wrong in range(CALLS_BEFORE_TIMING + 3, CALLS_BEFORE_TIMING + 6):
+        monkeypatch.undo()
+        plant(monkeypatch, "copy_device", lambda number, send, recv, n=wrong: number == n and recv.zero_())
+        (first,) = measured(case_of("copy_device"), alone, rules).mismatches
+        assert first.repetition == wrong
+
+
 def test_a_stale_buffer_is_wrong(alone, monkeypatch):
     kept = {}
 
@@ -152,7 +162,7 @@ def test_nothing_is_verified_where_nobody_asked_for_it(alone):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_comparison_that_finds_nothing_wrong_has_compared_nothing(alone, monkeypatch, name):
     plant(monkeypatch, name, zeros_from_the_third)
-    monkeypatch.setattr(Data, "_differ", lambda self, got, wanted: got != got)
+    monkeypatch.setattr(Data, "differ", lambda self, got, wanted: got != got)
     row = measured(case_of(name), alone)
     assert (row.wrong, row.checked, row.verified) == ((None,), 0, 0)
 
