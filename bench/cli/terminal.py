@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
 from bench.judge.peaks import peak_rows
@@ -20,11 +20,9 @@ from bench.judge.verdicts import spoken
 from bench.judge.watched import is_watch, loads
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
-from bench.model.typed_json import load
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import BUDGET, GIVEN_UP
-from bench.probe.link_bytes import LinkBytes
 from bench.store import Manifest, Phase, Plan
 from bench.store.case_progress import goes_on
 from bench.store.rows import Row, row_of
@@ -37,8 +35,16 @@ MOST_INCONCLUSIVE = 4
 MOST_RELATED = 3
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from bench.judge.evidence import Evidence
+    from bench.model.activity import NodeActivity
+    from bench.model.facts import Node
+    from bench.model.measurement import Measurement
+    from bench.model.profile import Rails
     from bench.plan.estimate import Estimate
+    from bench.probe.link_bytes import LinkBytes
 
     from .live_table import LiveTable
 
@@ -69,23 +75,23 @@ class Terminal:
         self._all = len(plan.cases)
         self._left = sum(phase.seconds for phase in plan.phases)
         for short in plan.shortages:
-            self._say(f"not measured: {short.text}")
+            self.say(f"not measured: {short.text}")
         for text in (text for name, text in plan.skipped if name == BUDGET):
-            self._say(f"time limit: {text}")
+            self.say(f"time limit: {text}")
         if given_up := [text for name, text in plan.skipped if name == GIVEN_UP]:
-            self._say(f"given up for want of time, in this order: {'; '.join(given_up)}")
+            self.say(f"given up for want of time, in this order: {'; '.join(given_up)}")
         if not self.quiet:
             nodes = manifest.nodes
             where = on_one_line(nodes[0]) if len(nodes) == 1 else f"{len(nodes)} nodes"
             limit = f", at most {show_seconds(self._left)}" if self._left else ""
-            self._say(
+            self.say(
                 f"{show_count(len(manifest.ranks), 'rank')} on {where}, {manifest.backend}; "
                 f"{show_count(self._all, 'case')}{limit}"
             )
             given = manifest.settings.worker_environment
             if given:
                 words = " ".join(f"{name}={value}" for name, value in given.items())
-                self._say(f"profile {manifest.profile_name} sets for the workers: {words}")
+                self.say(f"profile {manifest.profile_name} sets for the workers: {words}")
         self.table = self.table and not self.quiet
         if self.table and plan.cases:
             self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
@@ -96,7 +102,7 @@ class Terminal:
         self._all += len(phase.cases)
         self._left += phase.seconds
         if not self.quiet:
-            self._say(
+            self.say(
                 f"{phase.title}: {show_count(len(phase.cases), 'case')} more, at most {show_seconds(phase.seconds)}"
             )
 
@@ -104,31 +110,51 @@ class Terminal:
         self._phase = phase.title
         self._update(phase.name)
 
-    def notice(self, kind: str, fields: dict[str, Any]) -> None:
-        if kind == "measurement":
-            self._done += 1
-            row = row_of(self._cases[fields["row"].case], fields["row"])
-            if self.table:
-                self._table_row(row)
-            elif self.verbose:
-                self._out(_line(row))
-            self._update(row.case.id)
-        elif kind == "loss":
-            self._done += 1
-            self._say(f"lost: {fields['case'].id}: {fields['reason']}")
-        elif kind in ("refused", "said"):
-            self._say(fields["text"])
-        elif kind == "stopped":
-            self._close()
-            folder, on = fields["folder"], goes_on(fields["command"])
-            resume = f"; to continue: railgauge resume {folder}" if on else ""
-            self._say(
-                f"interrupted; the results so far are kept{resume}; to see them: railgauge report {folder}"
-            )
-        elif kind in ("nodes", "rails", "watching", "activity"):
-            self._show_rails(kind, fields)
-        elif kind == "beat" and fields["case"]:
-            self._update(f"{fields['case']} {fields['stage']}")
+    def measured(self, row: Measurement) -> None:
+        self._done += 1
+        made = row_of(self._cases[row.case], row)
+        if self.table:
+            self._table_row(made)
+        elif self.verbose:
+            self._out(_line(made))
+        self._update(row.case)
+
+    def lost(self, case: Case, reason: str) -> None:
+        self._done += 1
+        self.say(f"lost: {case.id}: {reason}")
+
+    def interrupted(self, folder: Path, command: tuple[str, ...]) -> None:
+        self._close()
+        resume = f"; to continue: railgauge resume {folder}" if goes_on(command) else ""
+        self.say(f"interrupted; the results so far are kept{resume}; to see them: railgauge report {folder}")
+
+    def beat(self, case: str, stage: str) -> None:
+        if case:
+            self._update(f"{case} {stage}")
+
+    def ranks_are_there(self, nodes: Sequence[Node], rails: Rails) -> None:
+        """On a terminal, prepare the table of the rails of this run."""
+        if sys.stderr.isatty():
+            self._live = _live_table(nodes, rails)
+
+    def watching(self, nodes: Sequence[Node], rails: Rails) -> None:
+        self._live = _live_table(nodes, rails)
+        self._open()
+        self._update("Ctrl-C ends it")
+        if not self.quiet:
+            self.say(f"watching {show_count(len(nodes), 'node')}; Ctrl-C ends it")
+
+    def links(self, node: str, links: Mapping[str, LinkBytes]) -> None:
+        if self._live is not None:
+            self._live.look(time.monotonic() - self._begun, node, links)
+
+    def activity(self, seconds: float, node: str, activity: NodeActivity) -> None:
+        if self._live is not None:
+            from .live_table import event_line
+
+            for event in self._live.update(seconds, node, activity):
+                if self._bar is None:  # else the table shows it
+                    self.say(event_line(event))
 
     def finished(self, judged: Evidence) -> None:
         self._close()
@@ -170,26 +196,6 @@ class Terminal:
         if len(here) == len(same):
             self._out(table_line(next(iter(lines_of(here).values()))[0]))
 
-    def _show_rails(self, kind: str, fields: dict[str, Any]) -> None:
-        """The table of the rails: of somebody else's job, and on a terminal of our own run."""
-        from .live_table import LiveTable, event_line
-
-        watching = kind == "watching"
-        if watching or (kind == "nodes" and sys.stderr.isatty()):
-            self._live = LiveTable(fields["rails"], fields["nodes"])
-        if watching:
-            self._open()
-            self._update("Ctrl-C ends it")
-            if not self.quiet:
-                self._say(f"watching {show_count(len(fields['nodes']), 'node')}; Ctrl-C ends it")
-        elif kind == "rails" and self._live is not None:
-            links = load(dict[str, LinkBytes], fields["rails"])
-            self._live.look(time.monotonic() - self._begun, fields["node"], links)
-        elif kind == "activity" and self._live is not None:
-            for event in self._live.update(fields["seconds"], fields["node"], fields["activity"]):
-                if self._bar is None:  # else the table shows it
-                    self._say(event_line(event))
-
     def _open(self) -> None:
         if self.quiet or not sys.stderr.isatty():
             return
@@ -212,7 +218,7 @@ class Terminal:
         else:
             print(text, flush=True)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         print(f"railgauge: {on_one_line(text)}", file=sys.stderr, flush=True)
 
 
@@ -304,3 +310,9 @@ def _line(row: Row) -> str:
         f"  {row.case.id:56} {show_seconds(row.seconds):>9}  algbw {show_rate(row.algbw):>11}  "
         f"busbw {show_rate(row.busbw):>11}  p99 {show_seconds(row.isolated.p99):>9}  {row.measurement.stop}"
     )
+
+
+def _live_table(nodes: Sequence[Node], rails: Rails) -> LiveTable:
+    from .live_table import LiveTable
+
+    return LiveTable(rails, nodes)

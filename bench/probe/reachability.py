@@ -40,10 +40,9 @@ class Try(NamedTuple):
     reason: str
 
 
-def answered(tries: Sequence[Sequence[str]], targets: int) -> list[Try]:
+def answered(tries: Sequence[Try], targets: int) -> list[Try]:
     """What a node said about its targets; one that it leaves out counts as not reached."""
-    found = [Try(*each) for each in tries[:targets]]
-    return found + [Try("", "it does not say")] * (targets - len(found))
+    return [*tries[:targets]] + [Try("", "it does not say")] * (targets - len(tries))
 
 
 def listen(addresses: Sequence[str], greeting: str, ports: Sequence[int] = ()) -> dict[str, int]:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
-from bench.model.typed_json import MOST, load
+from bench.model.typed_json import MOST
 from bench.model.units import show_some
 from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
-from bench.supervise.control.frames import Message
 from bench.supervise.coordinator import Coordinator
+from bench.supervise.questions import HELLO, PROBE, SUBNET, Hello
 
 from .options import CannotRun
 
@@ -22,32 +22,32 @@ FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
 
 def gather_facts(
     chief: Coordinator, here: Sequence[int]
-) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
+) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Hello]]:
     """Returns the ranks that joined, the facts of their nodes in the order of first ranks, and every rank's hello."""
-    hellos = chief.ask("hello", list(here), PROBE_SECONDS)
+    hellos = chief.ask(HELLO, here, PROBE_SECONDS)
     ranks = number_ranks(hellos)
     leads = [members[0] for members in by_node(ranks)]
-    facts = chief.ask("probe", leads, PROBE_SECONDS)
+    facts = chief.ask(PROBE, leads, PROBE_SECONDS)
     # called as its ranks are, whatever it calls itself here
-    nodes = tuple(replace(load(Node, facts[lead]), name=str(hellos[lead]["host"])) for lead in leads)
+    nodes = tuple(replace(facts[lead], name=hellos[lead].host) for lead in leads)
     return ranks, nodes, hellos
 
 
 def ask_fabric(chief: Coordinator, profile: Profile) -> None:
     """Ask the subnet from the first node: before anything is measured, and once more at the end."""
     if profile.rails.kind == "infiniband":
-        chief.recorder.fabric(chief.ask("fabric", [0], FABRIC_SECONDS)[0]["answers"])
+        chief.recorder.fabric(chief.ask(SUBNET, [0], FABRIC_SECONDS)[0].answers)
 
 
-def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
+def number_ranks(hellos: Mapping[int, Hello]) -> tuple[Rank, ...]:
     """Ranks with their local ranks: numbered per host. CannotRun where two hosts have one name."""
     seen: dict[str, int] = {}
     machines: dict[str, tuple[str, int]] = {}
     ranks = []
     for rank in sorted(hellos):
-        host = str(hellos[rank]["host"])
-        machine, first = machines.setdefault(host, (hellos[rank]["machine"], rank))
-        if hellos[rank]["machine"] != machine:
+        host = hellos[rank].host
+        machine, first = machines.setdefault(host, (hellos[rank].machine, rank))
+        if hellos[rank].machine != machine:
             raise CannotRun(
                 f"two machines are called {host}: those of rank {first} and of rank {rank} (different boot IDs); "
                 "give each node a hostname of its own"
@@ -58,17 +58,17 @@ def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
 
 
 def choose_backend(
-    profile: Profile, hellos: Mapping[int, Message], ranks: Sequence[Rank], nodes: Sequence[Node]
+    profile: Profile, hellos: Mapping[int, Hello], ranks: Sequence[Rank], nodes: Sequence[Node]
 ) -> tuple[str, str]:
     """What the profile says; "auto": nccl where every node has a GPU for each of its ranks, else gloo. And why.
 
     Raises CannotRun where torch is missing.
     """
-    without = [rank for rank, said in hellos.items() if not said["torch"]]
+    without = [rank for rank, said in hellos.items() if not said.torch]
     if without:
         said = hellos[without[0]]
         raise CannotRun(
-            f"torch is not installed for {said['python']} on {said['host']} (rank "
+            f"torch is not installed for {said.python} on {said.host} (rank "
             f"{show_some(map(str, without), 1)}): pip install torch"
         )
     if profile.backend != "auto":

@@ -70,7 +70,7 @@ def _finish(
         unsaved = _drawn(judged, report)
     if not unsaved:
         return EXIT[status(judged)]
-    watcher.notice("said", {"text": unsaved})
+    watcher.say(unsaved)
     return EXIT[overall((status(judged), Status.INCONCLUSIVE))]
 
 

@@ -97,7 +97,7 @@ def _coordinate(
     # of a job that ended because a node died the report may still be drawn
     limit = DRAWING_SECONDS if options.without else 0.0
     with Recorder(options.out, options.resumed is not None, options.share, limit) as recorder:
-        chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
+        chief = Coordinator(control, supervisor, recorder, options.limits, watcher, departures)
         if options.resumed:  # as it is now that nobody else writes it
             options = replace(options, resumed=load(options.out))
         finished, unwritten = _measure_all(chief, options, where, watcher)
@@ -123,7 +123,7 @@ def _say_who_is_lost(run: Run, watcher: Watcher) -> None:
     """Say the command that goes on without nodes that died, where there is one."""
     if (lost := lost_nodes(run)) and can_resume(run.whole):
         command = command_without(run.whole.manifest, lost, run.path)
-        watcher.notice("said", {"text": f"to go on without {', '.join(lost)}: {command}"})
+        watcher.say(f"to go on without {', '.join(lost)}: {command}")
 
 
 def _measure_all(
@@ -135,7 +135,7 @@ def _measure_all(
     except RunError as error:
         if not (options.out / "manifest.json").exists():
             raise
-        watcher.notice("said", {"text": f"{error}; what was written by then is judged"})
+        watcher.say(f"{error}; what was written by then is judged")
         with contextlib.suppress(RunError):  # a line of few words may still find room, for who judges later
             chief.recorder.note(f"{UNWRITTEN}{error}")
         return False, str(error)
@@ -162,7 +162,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         if options.measures:
             backend, reason = choose_backend(options.profile, hellos, ranks, nodes)
         _say(watcher, [f"backend {backend}: {reason}"] if reason else [])
-        environment = {str(rank): said["environment"] for rank, said in hellos.items()}
+        environment = {str(rank): said.environment for rank, said in hellos.items()}
         gpus = foreseen(ranks, nodes, environment)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)
         manifest = _manifest(options, where, ranks, backend, environment)
@@ -196,7 +196,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         run = options.resumed and load(options.out)
         steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
         to_measure = replace(plan, phases=tuple(step.phase for step in steps))
-        watcher.notice("nodes", {"nodes": nodes, "rails": options.profile.rails})
+        watcher.ranks_are_there(nodes, options.profile.rails)
         watcher.planned(to_measure, run.manifest if run else replace(manifest, ranks=ranks))
         without_sick_nodes.measure(live, backend, steps, resumed=bool(run))
         ask_fabric(chief, options.profile)
@@ -204,7 +204,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
     except Stopped as stopped:
         text = f"interrupted by a person or the launcher: {stopped}; what was measured is kept"
         chief.recorder.note(text)
-        watcher.notice("stopped", {"folder": options.out, "command": options.command})
+        watcher.interrupted(options.out, options.command)
         return False
     except Lost as lost:
         _lost(chief, options, lost)
@@ -233,14 +233,14 @@ def _lost(chief: Coordinator, options: Options, lost: Lost) -> None:
 
 def _say(watcher: Watcher, texts: Iterable[str]) -> None:
     for text in texts:
-        watcher.notice("said", {"text": text})
+        watcher.say(text)
 
 
 def _say_noted(chief: Coordinator, watcher: Watcher, texts: Iterable[str]) -> None:
     """Say each text, and note it in the run folder."""
     for text in texts:
         chief.recorder.note(text)
-        watcher.notice("said", {"text": text})
+        watcher.say(text)
 
 
 def _go_on(

@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field, replace
 
 from bench.judge.evidence import Evidence
-from bench.model import typed_json
-from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
@@ -15,6 +13,7 @@ from bench.plan import Job, start_seconds
 from bench.store import Phase, Plan, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
+from bench.supervise.questions import COUNTERS
 
 from .meeting_address import Meeting
 from .options import Options, Watcher
@@ -60,12 +59,12 @@ class LiveRun:
     def say(self, text: str) -> None:
         """Tell the person, and note it in the run folder."""
         self.coordinator.recorder.note(text)
-        self.watcher.notice("said", {"text": text})
+        self.watcher.say(text)
 
     def refuse(self, text: str, given_up: bool = False) -> None:
         """Say, and note in the run folder, why something is not measured. ``given_up``: for want of time."""
         self.coordinator.recorder.note(text, given_up)
-        self.watcher.notice("refused", {"text": text})
+        self.watcher.say(text)
 
     def seconds(self, phase: Phase) -> float:
         """The longest that a phase may take, with the slowest start of this run in place of the estimated one."""
@@ -104,6 +103,6 @@ class LiveRun:
     def read_counters(self, phase: str, when: str) -> None:
         """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
         leads = self.leads
-        answers = self.coordinator.ask("counters", list(leads.values()), COUNTERS_SECONDS)
-        snapshots = [typed_json.load(Snapshot, answers[lead]) for lead in leads.values()]
+        answers = self.coordinator.ask(COUNTERS, list(leads.values()), COUNTERS_SECONDS)
+        snapshots = [answers[lead] for lead in leads.values()]
         self.coordinator.recorder.counters(phase, when, snapshots, leads)

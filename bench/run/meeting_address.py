@@ -16,11 +16,11 @@ from bench.launch.table import OWN_ADDRESSES
 from bench.model.errors import RailGaugeError
 from bench.model.facts import INWARD, Node
 from bench.model.profile import Rails
-from bench.model.typed_json import to_json
 from bench.model.units import show_some
 from bench.probe.reachability import Target, Try, answered
 from bench.probe.tcp_ports import MEND, PORTS
 from bench.supervise.coordinator import Coordinator
+from bench.supervise.questions import LISTEN, REACH, ListenAt, Reach
 
 LIMIT = 30.0  # seconds for every node to try every candidate
 
@@ -86,17 +86,18 @@ def find_meeting(
         return Meeting("127.0.0.1", {first.name: "lo"}, {first.name: "127.0.0.1"})
     lead, job = leads[first.name], uuid4().hex
     addresses, greeting = [each.address for each in tried], f"{job} {first.name}"
-    answer = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting, ports=list(ports))
-    opened = answer[lead]["ports"]
+    answer = chief.ask(LISTEN, [lead], LIMIT, {lead: ListenAt(tuple(addresses), greeting, tuple(ports))})
+    opened = answer[lead].ports
     if tried and not opened:
         shown = "-".join(str(each) for each in ports)
         raise NoAddress(
             f"{first.name} can listen at none of {show_some(addresses, 4)}, ports {shown}: {MEND}", {}
         )
     tried = [each for each in tried if each.address in opened]
-    targets = [Target(each.address, opened[each.address], greeting) for each in tried]
-    answers = chief.ask("reach", [leads[node.name] for node in others], LIMIT, targets=to_json(targets))
-    found = {node.name: answered(answers[leads[node.name]]["tries"], len(targets)) for node in others}
+    targets = tuple(Target(each.address, opened[each.address], greeting) for each in tried)
+    wanted = {leads[node.name]: Reach(targets) for node in others}
+    answers = chief.ask(REACH, list(wanted), LIMIT, wanted)
+    found = {node.name: answered(answers[leads[node.name]].tries, len(targets)) for node in others}
     return choose(nodes, tried, found)
 
 

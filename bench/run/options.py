@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.measure.loop import TimingRules
 from bench.model.errors import RailGaugeError
@@ -14,10 +14,14 @@ from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
 from bench.probe.tcp_ports import PORTS
 from bench.store import Manifest, Phase, Plan, Run
+from bench.supervise.coordinator import PhaseObserver
 from bench.supervise.limits import Limits
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
+    from bench.model.activity import NodeActivity
+    from bench.model.facts import Node
+    from bench.model.profile import Rails
     from bench.plan.estimate import Estimate
 
 
@@ -99,7 +103,7 @@ class Options:
         return not (self.probe_only or self.watch)
 
 
-class Watcher(Protocol):
+class Watcher(PhaseObserver, Protocol):
     """Shows the progress of a run to a person; the command line implements it with a terminal."""
 
     def planned(self, plan: Plan, manifest: Manifest) -> None: ...
@@ -108,7 +112,14 @@ class Watcher(Protocol):
 
     def phase(self, phase: Phase) -> None: ...
 
-    def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
+    def ranks_are_there(self, nodes: Sequence[Node], rails: Rails) -> None: ...
+
+    def watching(self, nodes: Sequence[Node], rails: Rails) -> None: ...
+
+    def activity(self, seconds: float, node: str, activity: NodeActivity) -> None:
+        """What a node that is watched did, ``seconds`` after the watch began."""
+
+    def interrupted(self, folder: Path, command: tuple[str, ...]) -> None: ...
 
     def probed(self, judged: Evidence) -> None: ...
 

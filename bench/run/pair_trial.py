@@ -8,10 +8,10 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from bench.model.facts import Node
-from bench.model.typed_json import to_json
 from bench.model.units import show_some
 from bench.probe.reachability import Target, answered
 from bench.store import SetAside
+from bench.supervise.questions import LISTEN, REACH, ListenAt, Reach
 
 from .live_run import LiveRun
 
@@ -62,28 +62,24 @@ def _try_all_pairs(live: LiveRun) -> list[UnreachedAddress]:
     chief, leads, job = live.coordinator, live.leads, uuid4().hex
     where = {node.name: _addresses(live, node.name) for node in live.nodes if node.name in leads}
     each = {
-        leads[name]: {
-            "addresses": list(own.values()),
-            "greeting": f"{job} {name}",
-            "ports": live.options.ports,
-        }
+        leads[name]: ListenAt(tuple(own.values()), f"{job} {name}", live.options.ports)
         for name, own in where.items()
     }
-    opened = chief.ask("listen", list(each), LIMIT, each)
+    opened = chief.ask(LISTEN, list(each), LIMIT, each)
     targets = [
-        (name, device, Target(address, opened[leads[name]]["ports"][address], f"{job} {name}"))
+        (name, device, Target(address, opened[leads[name]].ports[address], f"{job} {name}"))
         for name, own in where.items()
         for device, address in own.items()
-        if address in opened[leads[name]]["ports"]
+        if address in opened[leads[name]].ports
     ]
     others = {name: [row for row in targets if row[0] != name] for name in where}
-    wanted = {leads[name]: {"targets": to_json([row[2] for row in rows])} for name, rows in others.items()}
-    answers = chief.ask("reach", list(wanted), LIMIT, wanted)
+    wanted = {leads[name]: Reach(tuple(row[2] for row in rows)) for name, rows in others.items()}
+    answers = chief.ask(REACH, list(wanted), LIMIT, wanted)
     return [
         UnreachedAddress(name, node, device, target.address, tried.reason)
         for name, rows in others.items()
         for (node, device, target), tried in zip(
-            rows, answered(answers[leads[name]]["tries"], len(rows)), strict=True
+            rows, answered(answers[leads[name]].tries, len(rows)), strict=True
         )
         if not tried.source
     ]

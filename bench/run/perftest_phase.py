@@ -15,6 +15,7 @@ from bench.measure.perftest.command import latency_words, words
 from bench.measure.perftest.expected_latency import too_long
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.outcome import outcome
+from bench.measure.perftest.processes import PerftestJob, PerftestJobs, ProcessSaid, ToolSaid
 from bench.measure.perftest.schedule import (
     BACK,
     ROUND,
@@ -40,13 +41,13 @@ from bench.model.lines import (
 from bench.model.units import show_seconds
 from bench.plan import by_node
 from bench.store import Phase
-from bench.supervise.control.frames import Message
+from bench.supervise.questions import CONNECT, END, SERVE, TOOL, Question
 
 from .live_run import LiveRun
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction, and ib_write_lat"
-SILENT: Message = {"code": None, "text": "its node says nothing of it"}
+SILENT = ProcessSaid(text="its node says nothing of it")
 MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
 
@@ -104,15 +105,15 @@ def rounds(context: PhaseContext, until: float | None = None) -> None:
 
 def _context(live: LiveRun, nodes: Sequence[Node]) -> PhaseContext:
     limit = 2 * processes.HELP_SECONDS + MARGIN
-    answers = live.coordinator.ask(processes.TOOL, list(live.leads.values()), limit)
+    answers = live.coordinator.ask(TOOL, list(live.leads.values()), limit)
     tools = {name: _tool(name, answers[lead]) for name, lead in live.leads.items()}
     return PhaseContext(live, {node.name: node for node in nodes}, tools, live.meeting.addresses)
 
 
-def _tool(node: str, said: Message) -> PerftestTool:
-    if said["missing"]:
-        return PerftestTool(node, missing=said["missing"])
-    return read(node, said["help"], said["version"], said.get("latency") is True)
+def _tool(node: str, said: ToolSaid) -> PerftestTool:
+    if said.missing:
+        return PerftestTool(node, missing=said.missing)
+    return read(node, said.help, said.version, said.latency)
 
 
 def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]) -> int:
@@ -171,15 +172,12 @@ def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool, tool: s
         leg.key: (_words(context, tool, leg.receiver), _words(context, tool, leg.sender, leg.receiver))
         for leg in these
     }
-    jobs = {leg.key: {"words": commands[leg.key][0], "numa": leg.receiver.numa} for leg in these}
-    up = _ask(context, processes.SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
-    ready = [leg for leg in these if up[leg.key].get("port")]
-    jobs = {
-        leg.key: {"words": commands[leg.key][1], "numa": leg.sender.numa, "port": up[leg.key]["port"]}
-        for leg in ready
-    }
-    wrote = _ask(context, processes.CONNECT, ready, "sender", jobs, processes.RUN_SECONDS)
-    served = _ask(context, processes.END, ready, "receiver", {}, processes.GRACE_SECONDS)
+    jobs = {leg.key: PerftestJob([*commands[leg.key][0]], leg.receiver.numa) for leg in these}
+    up = _ask(context, SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
+    ready = [leg for leg in these if up[leg.key].port]
+    jobs = {leg.key: PerftestJob([*commands[leg.key][1]], leg.sender.numa, up[leg.key].port) for leg in ready}
+    wrote = _ask(context, CONNECT, ready, "sender", jobs, processes.RUN_SECONDS)
+    served = _ask(context, END, ready, "receiver", {}, processes.GRACE_SECONDS)
     seen = [
         PerftestTransfer(
             round=leg.round,
@@ -209,25 +207,25 @@ def _words(
     return words(side, known, own, address, nccl, context.live.profile.verbs.size)
 
 
-def _ended(command: tuple[str, ...], result: Message) -> PerftestExit:
-    return PerftestExit(command, result.get("code"), result.get("text", ""))
+def _ended(command: tuple[str, ...], result: ProcessSaid) -> PerftestExit:
+    return PerftestExit(command, result.code, result.text)
 
 
 def _ask(
     context: PhaseContext,
-    what: str,
+    question: Question[dict[str, ProcessSaid]],
     these: Sequence[Leg],
     end: str,
-    jobs: Mapping[str, Message],
+    jobs: Mapping[str, PerftestJob],
     limit: float,
-) -> dict[str, Message]:
+) -> dict[str, ProcessSaid]:
     """Ask the nodes at one end of these legs, all at once; their answers by leg."""
-    each: dict[int, Message] = {}
+    each: dict[int, PerftestJobs] = {}
     for leg in these:
         node = getattr(leg, end).node
-        message = each.setdefault(context.live.leads[node], {"jobs": {}, "address": context.addresses[node]})
+        told = each.setdefault(context.live.leads[node], PerftestJobs(address=context.addresses[node]))
         if leg.key in jobs:
-            message["jobs"][leg.key] = jobs[leg.key]
-    answers = context.live.coordinator.ask(what, list(each), limit + MARGIN, each) if each else {}
+            told.jobs[leg.key] = jobs[leg.key]
+    answers = context.live.coordinator.ask(question, list(each), limit + MARGIN, each) if each else {}
     asked = [(leg.key, context.live.leads[getattr(leg, end).node]) for leg in these]
     return {key: answers[rank].get(key, SILENT) for key, rank in asked}

@@ -11,6 +11,7 @@ from bench.model.typed_json import encode
 from bench.plan import AFTER, COUNTERS
 from bench.plan.names import FIRST
 from bench.store import LOGS, WIRING, write_file
+from bench.supervise import questions
 
 from . import perftest_phase
 from .bootstrap import PROBE_SECONDS
@@ -73,8 +74,7 @@ def ask_wiring(live: LiveRun) -> None:
     rails, chief = live.profile.rails.interfaces, live.coordinator
     if not rails or len(live.leads) < 2:
         return
-    answers = chief.ask(
-        "wiring", list(live.leads.values()), PROBE_SECONDS, rails=list(rails), job=uuid4().hex
-    )
+    hear, leads = questions.HearBroadcasts(tuple(rails), uuid4().hex), live.leads.values()
+    answers = chief.ask(questions.WIRING, [*leads], PROBE_SECONDS, dict.fromkeys(leads, hear))
     heard = {node: answers[lead] for node, lead in live.leads.items()}
     write_file(chief.recorder.path, f"{LOGS}/{WIRING}", encode(heard))

@@ -18,6 +18,7 @@ from bench.model.lines import PhaseMark
 from bench.plan.names import WATCH
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 from bench.supervise.limits import Stopped
+from bench.supervise.questions import ACTIVITY, COUNTERS, LookOn
 
 from .live_run import LiveRun
 
@@ -45,7 +46,7 @@ class Watch:
     def watch(self) -> None:
         """Watch until the time is over or somebody interrupts it, which is the usual end."""
         recorder = self.live.coordinator.recorder
-        self.live.watcher.notice("watching", {"nodes": self.live.nodes, "rails": self.live.profile.rails})
+        self.live.watcher.watching(self.live.nodes, self.live.profile.rails)
         recorder.add(PhaseMark(WATCH, "begin"))
         self._snapshots()
         recorder.counters(WATCH, "before", self._last, self.live.leads)
@@ -62,7 +63,9 @@ class Watch:
             if (
                 self.live.coordinator.control.size == 1
             ):  # nobody else has to be asked, though it was interrupted
-                self._last = [typed_json.load(Snapshot, self.live.coordinator.supervisor.answer("counters"))]
+                self._last = [
+                    typed_json.load(Snapshot, self.live.coordinator.supervisor.answer(COUNTERS.word))
+                ]
             recorder.counters(WATCH, "after", self._last, self.live.leads)
             recorder.add(PhaseMark(WATCH, "end"))
 
@@ -76,8 +79,8 @@ class Watch:
 
     def _snapshots(self) -> None:
         leads = list(self.live.leads.values())
-        answers = self.live.coordinator.ask("counters", leads, COUNTERS_SECONDS)
-        self._last = [typed_json.load(Snapshot, answers[lead]) for lead in leads]
+        answers = self.live.coordinator.ask(COUNTERS, leads, COUNTERS_SECONDS)
+        self._last = [answers[lead] for lead in leads]
         self._read = time.monotonic()
 
     def _take(self) -> None:
@@ -85,21 +88,18 @@ class Watch:
         leads = self.live.leads
         first = min(leads.values())  # one of them asks NCCL's RAS, which knows all of the job
         answers = self.live.coordinator.ask(
-            "activity",
+            ACTIVITY,
             list(leads.values()),
             ANSWER_SECONDS,
-            {lead: {"ras": lead == first} for lead in leads.values()},
-            inspector=self.inspector,
+            {lead: LookOn(self.inspector, ras=lead == first) for lead in leads.values()},
         )
         for node, lead in leads.items():
-            found = typed_json.load(NodeActivity, answers[lead])
+            found = answers[lead]
             if (
                 self._pending.setdefault(node, []) or found.looks
             ):  # the first answer only begins the watch there
                 self._pending[node].append(found)
-                self.live.watcher.notice(
-                    "activity", {"seconds": self._elapsed, "node": node, "activity": found}
-                )
+                self.live.watcher.activity(self._elapsed, node, found)
             if sum(each.span for each in self._pending[node]) >= max(STEP / 2, self._elapsed / POINTS):
                 self._keep(node)
         if time.monotonic() - self._read >= SNAPSHOT_SECONDS:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.case_templates import digest
 from bench.model.lines import Hang, HealthLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Rank
-from bench.model.typed_json import Misfit, load
+from bench.model.typed_json import Misfit, load, to_json
+from bench.probe.link_bytes import LinkBytes
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .control.frames import Message
@@ -23,12 +25,29 @@ from .hangs.rank_state import RankState, flight_of, heartbeats, joined, position
 from .hangs.recordings import flights, ras_findings
 from .hangs.trouble import trouble
 from .limits import BARREN, KEEPALIVE_SECONDS, LONGEST, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
-from .messages import check, check_answer, measurement_of, window_of
+from .messages import check, measurement_of, window_of
 from .phase_orders import check_derived, start_messages
+from .questions import Answer, Question
 from .supervisor import Supervisor
 
 SHARE = 0.05  # of rank 0's time, at most, in which it looks at all ranks for one that holds the others up
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
+
+
+class PhaseObserver(Protocol):
+    """Is told what happens while phases run."""
+
+    def measured(self, row: Measurement) -> None: ...
+
+    def lost(self, case: Case, reason: str) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def beat(self, case: str, stage: str) -> None:
+        """What the first rank does."""
+
+    def links(self, node: str, links: Mapping[str, LinkBytes]) -> None:
+        """What the rails of a node have carried."""
 
 
 @dataclass
@@ -47,7 +66,7 @@ class Coordinator:
     supervisor: Supervisor
     recorder: Recorder
     limits: Limits
-    notice: Callable[[str, dict[str, Any]], None]
+    observer: PhaseObserver
     departures: Departures = field(default_factory=Departures)
     examine: Callable[[Culprits, bool, int], Lost | None] = lambda why, joined, times: None
     ranks: tuple[Rank, ...] = ()
@@ -121,7 +140,7 @@ class Coordinator:
             case = left[0].id if left else f"after {phase.name}"
             self.recorder.loss(Loss(case, why.reason, why.names, why.died, nodes_in(why.names)))
         if left:
-            self.notice("loss", {"case": left[0], "reason": why.reason})
+            self.observer.lost(left[0], why.reason)
         else:
             self.recorder.note(f"after the last case of {phase.name}: {why.reason}")
         self.recorder.add(Hang(phase.name, why.reason, why.names, record(self.positions())))
@@ -261,9 +280,9 @@ class Coordinator:
                 state.last_moved = state.last_heard
             state.beat = message
             if "rails" in message:  # the first rank of a node speaks for it
-                self.notice("rails", {"node": self._node(source), "rails": message["rails"]})
+                self.observer.links(self._node(source), load(dict[str, LinkBytes], message["rails"]))
             if source == self.ranks[0].rank:
-                self.notice("beat", message)
+                self.observer.beat(message["case"], message["stage"])
         elif message["said"] == "ended":
             state.ended, state.status, state.words = True, message["status"], message["words"]
             self._look_at = 0.0 if message["status"] else self._look_at
@@ -299,7 +318,6 @@ class Coordinator:
             self.slowest_join = max(self.slowest_join, time.monotonic() - self._started)
         elif message["kind"] == "window":
             self.recorder.add(window_of(message, source, self.ranks, self._cases))
-            self.notice("window", message)
         elif message["kind"] == "failed":
             state.failed, self._look_at = message, 0.0
 
@@ -318,9 +336,9 @@ class Coordinator:
         """``plain``: the JSON that the row was read from, see ``measurement_of``."""
         self._left[row.case] -= 1
         if text := self.recorder.measurement(row, plain):
-            self.notice("refused", {"text": text})
+            self.observer.say(text)
         else:
-            self.notice("measurement", {"row": row})
+            self.observer.measured(row)
 
     def _settle(self, over: bool) -> None:
         """Keep failed measurements whose ranks stay well: those failures are the rails' own.
@@ -399,12 +417,17 @@ class Coordinator:
                 self.recorder.log(f"{phase.name}.{rank}.log", text)
 
     def ask(
-        self, what: str, of: list[int], limit: float, each: Mapping[int, Message] | None = None, **fields: Any
-    ) -> dict[int, Message]:
-        """Ask supervisors and wait for the answers, at most ``limit`` seconds. ``each``: fields for one rank alone."""
-        answers: dict[int, Message] = {}
+        self,
+        question: Question[Answer],
+        of: Sequence[int],
+        limit: float,
+        details: Mapping[int, object] = MappingProxyType({}),
+    ) -> dict[int, Answer]:
+        """Ask supervisors and wait for the answers, at most ``limit`` seconds; ``details`` of the question by rank."""
+        answers: dict[int, Answer] = {}
+        what = question.word
         for rank in of:
-            self.control.send(rank, {"do": what, **fields, **(each or {}).get(rank, {})})
+            self.control.send(rank, {"do": what, **to_json(details.get(rank, {}))})
         deadline = time.monotonic() + limit
         pace = Pace()
         while len(answers) < len(of):
@@ -421,8 +444,7 @@ class Coordinator:
                     self.supervisor.handle(message)
                 elif message.get("said") == what:
                     with self._believing(source):
-                        check_answer(what, message.get("answer"))
-                        answers[source] = message["answer"]
+                        answers[source] = load(question.answer, message.get("answer"))
                 else:
                     self.departures.take(source, self._node(source), message)
             self.supervisor.poll()

@@ -9,23 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
-
-from msgspec import Meta
+from typing import Any
 
 from bench.measure.flight_recorder import Flight
-from bench.model.activity import NodeActivity
-from bench.model.counters import Snapshot
-from bench.model.facts import Node
-from bench.model.lines import HealthLine, HeardBroadcasts, WorkerGpu
+from bench.measure.perftest.processes import PortNumber
+from bench.model.lines import HealthLine, WorkerGpu
 from bench.model.measurement import Measurement, Rank, Window
 from bench.model.typed_json import Count, Duration, Misfit, decode_strictly, load
 from bench.model.units import show_some
 from bench.probe.link_bytes import LinkBytes
 
 from .hangs.rank_state import Cases
-
-PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 
 
 @dataclass(frozen=True)
@@ -79,57 +73,9 @@ class WorkerFailure:
     at: Beat
 
 
-@dataclass(frozen=True)
-class Hello:
-    """``host``: without characters that a terminal obeys."""
-
-    host: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,255}$")]
-    machine: str
-    torch: bool
-    python: str
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Opened:
-    ports: Mapping[str, PortNumber]
-
-
-@dataclass(frozen=True)
-class Tries:
-    tries: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class SubnetSaid:
-    answers: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class ToolSaid:
-    missing: str
-    help: str = ""
-    version: str = ""
-
-
-@dataclass(frozen=True)
-class PerftestSaid:
-    """``port``: of a server that listens; else how the process ended."""
-
-    port: PortNumber | None = None
-    code: int | None = None
-    text: str = ""
-
-
 SAID: dict[str, Any] = {"beat": Beat, "ended": Ended, "health": Health, "worker": FromWorker}
 HEARD: dict[str, Any] = {
     "store": Store, "ready": Ready, "failed": WorkerFailure, "flight": Flight,
-}  # fmt: skip
-ANSWERS: dict[str, Any] = {
-    "hello": Hello, "probe": Node, "counters": Snapshot, "fabric": SubnetSaid, "wiring": HeardBroadcasts,
-    "activity": NodeActivity, "listen": Opened, "reach": Tries, "verbs.tool": ToolSaid,
-    "verbs.serve": dict[str, PerftestSaid], "verbs.connect": dict[str, PerftestSaid],
-    "verbs.end": dict[str, PerftestSaid],
 }  # fmt: skip
 
 
@@ -150,11 +96,6 @@ def check(message: Mapping[str, Any]) -> None:
             raise Misfit("heard.kind: is no text")
         if heard["kind"] in HEARD:
             load(HEARD[heard["kind"]], heard)
-
-
-def check_answer(what: str, answer: object) -> None:
-    """Raise Misfit for an answer that does not fit its question."""
-    load(ANSWERS.get(what, dict), answer)
 
 
 def window_of(heard: Mapping[str, Any], source: int, ranks: Sequence[Rank], cases: Cases) -> Window:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.launch import scratch
-from bench.measure.perftest.processes import PerftestRunner
+from bench.measure.perftest.processes import PerftestJobs, PerftestRunner
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
+from bench.model.activity import NodeActivity
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.lines import WorkerGpu
 from bench.model.profile import tunes
@@ -19,13 +20,26 @@ from bench.model.typed_json import Misfit, load, to_json
 from bench.probe.gpu_load import GpuSampler
 from bench.probe.rail_activity import RailActivity
 from bench.probe.rail_wiring import hear_broadcasts
-from bench.probe.reachability import Target, listen, reach
+from bench.probe.reachability import listen, reach
 
 from .control.frames import Message
 from .control.tcp import Control
 from .departures import FAREWELL_SECONDS, ORPHANED, SIGNALLED, ParentLauncher, send_farewell
 from .limits import SILENT_SECONDS, Pace
 from .monitor import Monitor
+from .questions import (
+    ACTIVITY,
+    LISTEN,
+    MACHINE,
+    REACH,
+    WIRING,
+    HearBroadcasts,
+    ListenAt,
+    LookOn,
+    Opened,
+    Reach,
+    Tries,
+)
 from .shared_import import LATE
 from .worker_process import ForkServer, Worker, last_words
 
@@ -113,33 +127,35 @@ class Supervisor:
             self.status, self.reason = message.get("status", self.status), message.get("reason", "")
             self.control.send(0, {"said": "bye"})
         elif what in self.errands.known:
-            self.errands.begin(message)
+            self.errands.begin(what, load(PerftestJobs, message))
         elif (answer := self._answer(what, message)) is not None:
             self.control.send(0, {"said": what, "answer": answer})
 
     def _answer(self, what: str, message: Message) -> Message | None:
         """What is known of this machine or can be tried from it; None of what is no question."""
-        if what in ("hello", "probe", "counters", "fabric"):
+        if what in MACHINE:
             return self.answer(what)
-        if what == "activity":
-            return self._activity(message)
-        if what == "wiring":
-            return dict(to_json(hear_broadcasts(message["rails"], message["job"])))
-        if what == "listen":
-            return {"ports": listen(message["addresses"], message["greeting"], message.get("ports", ()))}
-        if what == "reach":
-            return {"tries": reach([Target(*each) for each in message["targets"]])}
+        if what == ACTIVITY.word:
+            return dict(to_json(self._activity(load(LookOn, message))))
+        if what == WIRING.word:
+            hear = load(HearBroadcasts, message)
+            return dict(to_json(hear_broadcasts(hear.rails, hear.job)))
+        if what == LISTEN.word:
+            at = load(ListenAt, message)
+            return dict(to_json(Opened(listen(at.addresses, at.greeting, at.ports))))
+        if what == REACH.word:
+            return dict(to_json(Tries(tuple(reach(load(Reach, message).targets)))))
         return None
 
-    def _activity(self, message: Message) -> Message:
+    def _activity(self, told: LookOn) -> NodeActivity:
         """What this node did since the last time; the first time its watch begins."""
         if self._node_watch is None:
             from .node_watch import NodeWatch
 
-            folder = Path(message["inspector"]) if message["inspector"] else None
-            ras = self.base_environment if message["ras"] else None
+            folder = Path(told.inspector) if told.inspector else None
+            ras = self.base_environment if told.ras else None
             self._node_watch = NodeWatch(inspector=folder, ras=ras)
-        return dict(to_json(self._node_watch.take()))
+        return self._node_watch.take()
 
     def _start(self, message: Message) -> None:
         # rank 0 is believed no more than a profile: whoever has the token could stand in its place
@@ -169,8 +185,8 @@ class Supervisor:
 
     def poll(self) -> bool:
         """Pass on what the worker reports and whether it has ended; whether there was anything new."""
-        for message in self.errands.look():
-            self.control.send(0, message)
+        for said, answer in self.errands.look():
+            self.control.send(0, {"said": said, "answer": to_json(answer)})
         if not self.worker:
             return False
         messages = list(self.worker.receive())

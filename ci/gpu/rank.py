@@ -8,48 +8,41 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import borrowed
 
-from bench.judge.evidence import Evidence
 from bench.launch import launch_context
 from bench.measure.loop import TimingRules
+from bench.model.measurement import Case
 from bench.model.profile import parse
 from bench.plan import PlanError, Request
-from bench.plan.estimate import Estimate
 from bench.run.join import take_part
-from bench.run.options import CannotRun, Options
+from bench.run.options import CannotRun, Options, Watcher
 from bench.store import Manifest, Phase, Plan
 from bench.supervise.limits import Limits
 
 
 class Quiet:
-    """A watcher that tells what goes wrong, and nothing else."""
+    """A watcher that tells what goes wrong, and passes over all else."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: None
 
     def planned(self, plan: Plan, manifest: Manifest) -> None:
         for row in plan.refused:
             print(f"refused: {row.case}: {row.needed} bytes, {row.available} on {row.where}", flush=True)
 
-    def planned_more(self, phase: Phase) -> None:
-        return
-
     def phase(self, phase: Phase) -> None:
         print(f"phase {phase.name}: {len(phase.cases)} cases", flush=True)
 
-    def notice(self, kind: str, fields: dict[str, Any]) -> None:
-        if kind in ("loss", "refused"):
-            print(f"{kind}: {fields}", flush=True)
+    def lost(self, case: Case, reason: str) -> None:
+        print(f"lost: {case.id}: {reason}", flush=True)
 
-    def probed(self, judged: Evidence) -> None:
-        return
-
-    def estimated(self, found: Estimate, manifest: Manifest) -> None:
-        return
-
-    def finished(self, judged: Evidence) -> None:
-        return
+    def say(self, text: str) -> None:
+        print(text, flush=True)
 
 
 def main() -> int:
@@ -68,7 +61,7 @@ def main() -> int:
         go_on=True,
     )
     try:
-        return take_part(options, launch_context(os.environ), Quiet())
+        return take_part(options, launch_context(os.environ), cast(Watcher, Quiet()))
     except (CannotRun, PlanError) as error:
         print(f"cannot run: {error}", flush=True)
         return 3

@@ -256,6 +256,13 @@ def timed_passage(text: bytes) -> float:
     return _timed(carry) / 2
 
 
+class Unwatched:
+    """Passes over all that the coordinator tells."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: None
+
+
 def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int) -> Costs:
     """Each message's way through the product's own functions, of a job of so many ranks."""
     from bench.measure.loop import TimingRules
@@ -315,7 +322,7 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
 
     with tempfile.TemporaryDirectory() as folder, Recorder(Path(folder) / "run") as recorder:
         supervisor = Supervisor(Control(), lambda what: {}, {})
-        chief = Coordinator(Control(), supervisor, recorder, Limits(), lambda kind, fields: None)
+        chief = Coordinator(Control(), supervisor, recorder, Limits(), Unwatched())
         chief.ranks, chief._digest = everyone, plan
         chief._cases = {each.id: (at, each) for at, each in enumerate((*phase.cases, ring))}
         chief._left = {case.id: 1 << 30, ring.id: 1 << 30}

@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow")
 
 import mpi_jobs
 from bench.cli.nightly import without
-from bench.judge.drift.past import from_json
+from bench.judge.drift.past import from_saved
 from bench.model.verdict import Status
 from bench.store import load
 from bench.store.history import Record, append, check, create, read
@@ -162,4 +162,4 @@ def test_a_foreign_file_is_named_before_the_night_and_does_not_stop_it(tmp_path,
     assert done.returncode == 0, done.stdout + done.stderr
     assert "left out: mine0.txt: foreign" in done.stderr
     assert "left out: 2 more; railgauge history check DIR" in done.stderr
-    assert len(from_json(load(tmp_path / "run").history).left_out) == 7
+    assert len(from_saved(load(tmp_path / "run").history).left_out) == 7

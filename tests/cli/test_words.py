@@ -25,17 +25,7 @@ from bench.store import IMPORTED, VERDICTS, RunError, Settings, load
 from reports import write
 from reports.frames import frames
 from reports.views import row_cells
-
-
-class Told:
-    def __init__(self):
-        self.said, self.runs = [], []
-
-    def notice(self, kind, fields):
-        self.said.append(fields["text"])
-
-    def finished(self, run):
-        self.runs.append(run)
+from tests.told import Told
 
 
 def unended(run):

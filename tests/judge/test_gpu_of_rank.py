@@ -17,7 +17,9 @@ from bench.store import Phase, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits
+from bench.supervise.questions import Hello
 from made_nodes import LAMBDA, gpu, node, nodes, with_gpu
+from tests.told import Told
 
 GPUS = tuple(gpu(at, uuid=f"GPU-{at}a1b-77") for at in range(4))
 
@@ -113,7 +115,7 @@ def test_memory_that_is_not_known_refuses_nothing():
 
 
 def test_which_backend_is_chosen_and_why():
-    hellos, machine = {0: {"torch": "2.11.0"}}, nodes(1)[0]
+    hellos, machine = {0: Hello("n0", "m", True, "python3", {})}, nodes(1)[0]
     automatic = replace(LAMBDA, backend="auto")
     assert choose_backend(automatic, hellos, runs.ranks(1, 8), [machine])[0] == "nccl"
     bare = replace(machine, name="n0", gpus=(), notes=("nvml: Driver Not Loaded",))
@@ -146,7 +148,7 @@ class Paper:
 
 def test_a_workers_gpu_is_written_once_and_again_where_it_is_another():
     paper = Paper()
-    chief = Coordinator(None, None, paper, Limits(), lambda kind, fields: None, ranks=runs.ranks(1, 3))
+    chief = Coordinator(None, None, paper, Limits(), Told(), ranks=runs.ranks(1, 3))
     for turn, third in (("evidence", "GPU-2"), ("rails", "GPU-2"), ("again", "GPU-9")):
         gpus = [{"uuid": "GPU-0"}, {"uuid": "GPU-1"}, {"uuid": third}]
         chief._states = {

@@ -11,14 +11,15 @@ import pytest
 import made_nodes
 import runs
 from bench.judge.blame import transfers
-from bench.model import typed_json
 from bench.plan import AFTER, AcceptOptions
 from bench.run.live_run import LiveRun
 from bench.run.options import Options
 from bench.run.phases import run_phases
 from bench.run.resume import RemainingPhase
 from bench.store import Manifest, Phase, Plan, Recorder, load
+from bench.supervise.questions import COUNTERS
 from test_transfers import MADE, measured, rails_phase
+from tests.told import Told
 
 WHERE = runs.ranks(4, 2)
 SLOW = ("n1", "eth2")
@@ -34,27 +35,15 @@ class Chief:
         self.recorder, self.ranks, self.order = recorder, WHERE, SimpleNamespace(backend="gloo")
         self.begun: list[str] = []
 
-    def ask(self, what, ranks, limit):
-        assert what == "counters"
-        return {rank: typed_json.to_json(made_nodes.counted(made_nodes.node())) for rank in ranks}
+    def ask(self, question, ranks, limit):
+        assert question is COUNTERS
+        return {rank: made_nodes.counted(made_nodes.node()) for rank in ranks}
 
     def run(self, phase):
         self.begun.append(phase.name)
         for case in phase.cases:
             for row in measured(case, WHERE, SLOW):
                 self.recorder.measurement(row)
-
-
-class Told:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def notice(self, kind, fields):
-        self.said.append(fields["text"])
-
-    def phase(self, phase): ...
-
-    def planned_more(self, phase): ...
 
 
 @pytest.fixture

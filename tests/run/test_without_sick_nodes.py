@@ -12,7 +12,6 @@ import runs
 from bench import __version__
 from bench.judge.expected_plan import expected_phases
 from bench.judge.verdicts import judge
-from bench.model import typed_json
 from bench.model.facts import Interface, Node
 from bench.model.verdict import Status
 from bench.plan import Memory
@@ -27,6 +26,7 @@ from bench.store.set_aside import without_set_aside
 from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.limits import Lost, Stopped
 from test_transfers import MADE
+from tests.told import Told
 
 WHERE = runs.ranks(4, 2)
 LEFT = (0, 1, 2, 3, 6, 7)  # without n2
@@ -43,8 +43,8 @@ class Chief:
         self.slowest_join = 0.0
         self.second: Lost | Stopped | None = None
 
-    def ask(self, what, ranks, limit):
-        return {rank: typed_json.to_json(made_nodes.counted(made_nodes.node())) for rank in ranks}
+    def ask(self, question, ranks, limit):
+        return {rank: made_nodes.counted(made_nodes.node()) for rank in ranks}
 
     def go_on_without(self, nodes):
         self.ranks = tuple(rank for rank in self.ranks if rank.node not in nodes)
@@ -70,20 +70,6 @@ class Chief:
 
 def roomy(node):
     return replace(node, host=replace(node.host, memory_available=1 << 40))
-
-
-class Told:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def notice(self, kind, fields):
-        self.said.append(fields["text"])
-
-    def phase(self, phase): ...
-
-    def planned(self, plan, manifest): ...
-
-    def planned_more(self, phase): ...
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import mpi_jobs
 import runs
 from bench import launch
 from bench.cli.page import write_report
-from bench.judge.drift.past import from_json
+from bench.judge.drift.past import from_saved
 from bench.judge.evidence import Evidence
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil
@@ -180,12 +180,12 @@ def test_no_password_of_a_history_is_in_a_night(tmp_path):
     pytest.importorskip("duckdb")
     address = f"memory://user:{CANARY}@host/{tmp_path.name}"
     run = made_nights.nightly(tmp_path / "run", address)
-    past = from_json(run.history)
+    past = from_saved(run.history)
     assert past.recorded.startswith(f"memory://{HIDDEN}@host/")
     write_report(Evidence(run, load_profile("local")))
     assert HIDDEN in (tmp_path / "run" / "report.html").read_text()
     again = made_nights.nightly(tmp_path / "again" / "run", address)
-    assert "already there" in from_json(again.history).trouble
+    assert "already there" in from_saved(again.history).trouble
     assert CANARY not in everything(tmp_path)
 
 

@@ -32,6 +32,7 @@ from bench.store import (
     write_file,
 )
 from bench.store.seal import SEAL
+from tests.told import Told
 
 READ = (MANIFEST, PLAN, FACTS, JOURNAL, COUNTERS, HEALTH, VERBS, HISTORY, f"{LOGS}/evidence.0.log")
 KINDS = {
@@ -182,11 +183,12 @@ def test_what_was_appended_is_on_the_disk_before_the_journal_goes_on(tmp_path, s
         assert all(size == (recorder.path / name).stat().st_size > 0 for name, size in synced.values())
 
 
-class Watcher:
+class Watcher(Told):
     """Looks at the disk when it is told the verdict."""
 
     def __init__(self, synced):
-        self.synced, self.unsynced, self.said = synced, set(), []
+        super().__init__()
+        self.synced, self.unsynced = synced, set()
 
     def finished(self, judged):
         for path in (judged.run.path, *judged.run.path.rglob("*")):
@@ -194,9 +196,6 @@ class Watcher:
             _, size = self.synced.get(now.st_ino, ("", -1))
             if size < 0 or (path.is_file() and size != now.st_size):
                 self.unsynced.add(path.name)
-
-    def notice(self, kind, fields):
-        self.said.append(fields["text"])
 
 
 def test_all_evidence_is_on_the_disk_before_a_verdict_is_said(tmp_path, synced):

@@ -36,24 +36,11 @@ from bench.store import (
     load,
     write_text,
 )
+from tests.told import Told
 
 RECORDED = Path(__file__).with_name("data") / "two-nodes"
 NOBODY = 65534
 MEASURED = (RECORDED / JOURNAL).read_text().count('"kind": "measurement"')
-
-
-class Told:
-    """A watcher that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.runs: list[object] = []
-
-    def notice(self, kind: str, fields: dict) -> None:
-        self.said.append(f"{kind}: {fields.get('text')}")
-
-    def finished(self, run: object) -> None:
-        self.runs.append(run)
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ from bench.supervise.departures import Departures
 from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits, Lost, Stopped
+from bench.supervise.questions import COUNTERS
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 CASES = tuple(Case(f"rails/{size}", "rails", "p2p", size, size, ((0, 1),)) for size in range(6))
 WHO = Culprits("n2 (rank 4): its worker was killed", "n2 (rank 4)")
@@ -46,7 +48,7 @@ def tried(tmp_path) -> Iterator[Callable[..., Tried]]:
     with Recorder(tmp_path / "run") as recorder:
 
         def made(limits: Limits, *ends: Culprits | None) -> Tried:
-            chief = Tried(Control(), supervisor, recorder, limits, lambda kind, fields: None)
+            chief = Tried(Control(), supervisor, recorder, limits, Told())
             chief.ends = ends
             return chief
 
@@ -90,7 +92,7 @@ def test_who_dies_while_nothing_is_measured_is_named_all_the_same(tried, tmp_pat
     chief.departures.take(1, "n1", {"said": "lost", "text": "it closed the connection"})
     chief.phase = "rails"
     with pytest.raises(Lost, match=r"its supervisor is gone"):
-        chief.ask("counters", [0], 60.0)
+        chief.ask(COUNTERS, [0], 60.0)
     (loss,) = losses(tmp_path)
     assert (loss["case"], loss["culprit"]) == ("after rails", "n1 (rank 1)")
 
@@ -99,7 +101,7 @@ def test_a_rank_0_that_is_told_to_end_stops_and_blames_nobody(tried, tmp_path):
     chief = tried(Limits())
     chief.departures = Departures(signalled=lambda: "told to end by SIGTERM")
     with pytest.raises(Stopped, match="told to end by SIGTERM"):
-        chief.ask("counters", [0], 60.0)
+        chief.ask(COUNTERS, [0], 60.0)
     assert losses(tmp_path) == []
 
 
@@ -123,7 +125,7 @@ def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
     supervisor = Supervisor(control, lambda what: {}, {})
     order = WorkOrder("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)
     with Recorder(tmp_path / "run") as recorder:
-        chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+        chief = Coordinator(control, supervisor, recorder, Limits(), Told())
         chief.ranks, chief.order = runs.ranks(), order
         with pytest.raises(Lost, match="its supervisor is gone"):
             chief.run(Phase("collectives", "", tuple(planned)))

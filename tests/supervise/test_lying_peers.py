@@ -13,18 +13,21 @@ import pytest
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.perftest.command import lawful
-from bench.measure.perftest.processes import PerftestRunner
+from bench.measure.perftest.processes import SERVE, PerftestJob, PerftestJobs, PerftestRunner
 from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case, Extra, Mismatch
 from bench.model.typed_json import Misfit, encode, to_json
 from bench.store import Phase, Recorder
+from bench.supervise import questions
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import Limits, Lost
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 ORDER = WorkOrder("p", (), 0, 4, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)
 PAIRS = Case("pairs/1", "pairs", "p2p", 1024, 1024, ((0, 1), (2, 3)))
+QUESTIONS = {each.word: each for each in vars(questions).values() if isinstance(each, questions.Question)}
 BEAT = {"said": "beat", "case": "pairs/1", "stage": "timing", "calls": 1}
 ENDED = {"said": "ended", "status": 0, "words": "", "log": "", "health": None}
 OF_FIRST, OF_SECOND = runs.measured(PAIRS)
@@ -62,7 +65,7 @@ def chief(tmp_path):
         supervisor = Supervisor(control, lambda what: {}, {})
         recorder = Recorder(tmp_path / "run")
         ends.append((supervisor, recorder))
-        found = Coordinator(control, supervisor, recorder, Limits(quit=0.0), lambda kind, fields: None)
+        found = Coordinator(control, supervisor, recorder, Limits(quit=0.0), Told())
         found.ranks, found.order = runs.ranks(2, 2), ORDER
         return found
 
@@ -169,13 +172,13 @@ def test_the_port_of_the_store_comes_from_the_rank_that_opens_it(chief):
 )
 def test_an_answer_that_does_not_fit_its_question_costs_who_gave_it(chief, what, answer):
     with pytest.raises(Lost, match=r"n1 \(rank 2\).*it sent what a supervisor never sends"):
-        chief({"said": what, "answer": answer}).ask(what, [2], 30.0)
+        chief({"said": what, "answer": answer}).ask(QUESTIONS[what], [2], 30.0)
 
 
 def test_a_last_message_of_another_version_is_one_that_was_cut_off(chief):
     told = chief({"said": "farewell", "how": "merrily"})
     with pytest.raises(Lost, match=r"n1 \(rank 2\): its supervisor is gone"):
-        told.ask("counters", [2], 30.0)
+        told.ask(questions.COUNTERS, [2], 30.0)
 
 
 def obeying(environment: dict[str, str] | None = None, **order: Any) -> None:
@@ -225,6 +228,6 @@ def test_rank_0_starts_no_program_but_a_measurement(words):
     errands = PerftestRunner()
     try:
         with pytest.raises(Misfit, match="rank 0 may not start"):
-            errands.begin({"do": "verbs.serve", "jobs": {"x": {"words": words, "numa": None}}, "address": ""})
+            errands.begin(SERVE, PerftestJobs({"x": PerftestJob(words)}))
     finally:
         errands.stop()

@@ -16,6 +16,7 @@ from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 BEAT = {"said": "beat", "case": "c", "stage": "timing", "calls": 1, "age": 0.1}
 
@@ -43,7 +44,7 @@ def test_a_pass_goes_through_all_ranks_no_more_often_when_more_of_them_speak(tmp
         control = Talk(0, 8 * nodes)
         supervisor = Supervisor(control, lambda what: {}, {})
         with Recorder(tmp_path / str(nodes)) as recorder:
-            chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+            chief = Coordinator(control, supervisor, recorder, Limits(), Told())
             chief.ranks = Counted(runs.ranks(nodes, 8))
             chief._states = {rank: RankState() for rank in range(8 * nodes)}
             chief._cases = {"c": (0, Case("c", "rails", "p2p", 1, 1, ((0, 8),)))}
@@ -77,7 +78,7 @@ def test_looking_at_all_ranks_takes_a_twentieth_of_the_time_until_a_worker_fails
     control = Talk(0, 2)
     supervisor = Supervisor(control, lambda what: {}, {})
     with Recorder(tmp_path / "run") as recorder:
-        chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+        chief = Coordinator(control, supervisor, recorder, Limits(), Told())
         for _ in range(500):
             chief._trouble()
             clock.now += 0.002

@@ -16,6 +16,7 @@ from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import Limits
 from bench.supervise.messages import measurement_of
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 GROUPS = ((0, 6), (1, 7))
 CASE = Case("rails/1", "rails", "p2p", 1024, 1024, GROUPS)
@@ -35,7 +36,7 @@ class Recorded(Control):
 def coordinator(tmp_path, recorder) -> Coordinator:
     control = Recorded()
     supervisor = Supervisor(control, lambda what: {}, {})
-    chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+    chief = Coordinator(control, supervisor, recorder, Limits(), Told())
     chief.ranks = runs.ranks(4, 2)
     chief.order = WorkOrder("", (), 0, 8, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)
     chief.interfaces = {"n3": {"GLOO_SOCKET_IFNAME": "ens3"}}

@@ -16,6 +16,7 @@ from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import Limits, Lost
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 ALL = Case("pairs/1", "pairs", "p2p", 1024, 1024, ((0, 2, 4), (1, 3, 5)))
 REST = Case("pairs/2", "pairs", "p2p", 1024, 1024, ((0, 2), (1, 3)))
@@ -72,7 +73,7 @@ def test_the_end_of_an_old_worker_is_not_taken_for_that_of_the_next(tmp_path, la
     control = Supervisors(late)
     supervisor = Supervisor(control, lambda what: {}, {})
     with Recorder(tmp_path / "run") as recorder:
-        chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+        chief = Coordinator(control, supervisor, recorder, Limits(), Told())
         chief.ranks = runs.ranks(3, 2)
         chief.order = WorkOrder("", (), 0, 6, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)
         with pytest.raises(Lost, match="its supervisor is gone") as lost:

@@ -14,6 +14,7 @@ from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits, Lost
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 BEAT = {"said": "beat", "case": "c", "stage": "timing", "calls": 1, "age": 0.1, "state": "S", "links": {}}
 SILENT = 30.0  # s; node n1 is stopped for so long, and carries what n2 says
@@ -37,9 +38,7 @@ def chief(tmp_path):
     supervisor = Supervisor(control, lambda what: {}, {})
     now = time.monotonic()
     with Recorder(tmp_path / "run") as recorder:
-        made = Coordinator(
-            control, supervisor, recorder, Limits(hang=20.0, quit=0.0), lambda kind, fields: None
-        )
+        made = Coordinator(control, supervisor, recorder, Limits(hang=20.0, quit=0.0), Told())
         made.ranks, made._cases = runs.ranks(3, 2), {"c": (0, Case("c", "rails", "p2p", 1, 1, ((0, 6),)))}
         made._started = now - 100.0
         for rank in range(6):

@@ -17,7 +17,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
 
 from bench.model.typed_json import Misfit
 from bench.model.units import show_some
@@ -37,7 +40,46 @@ LAST_SECONDS = LISTEN_SECONDS + 2 * RUN_SECONDS  # ``timeout`` ends what nobody 
 KEPT = 16 << 10  # bytes of a process's words
 TIMED_OUT, NOT_STARTED = 124, 127  # of ``timeout``, and of a shell that finds no such command
 
-Message = dict[str, Any]
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+
+
+@dataclass(frozen=True)
+class PerftestJob:
+    """A process to start: its command, the NUMA node of its adapter, and for a client the port of its server."""
+
+    words: list[str]
+    numa: int | None = None
+    port: PortNumber | None = None
+
+
+@dataclass(frozen=True)
+class PerftestJobs:
+    """Processes to start on a node, by rail and direction, and the node's own ``address``."""
+
+    jobs: dict[str, PerftestJob] = field(default_factory=dict)
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class ToolSaid:
+    """perftest on a node: why it cannot be asked ("": it can), what it says, and whether ib_write_lat is there too."""
+
+    missing: str
+    help: str = ""
+    version: str = ""
+    latency: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessSaid:
+    """``port``: of a server that listens; else how the process ended, its status None where it was stopped."""
+
+    port: PortNumber | None = None
+    code: int | None = None
+    text: str = ""
+
+
+Answer = ToolSaid | dict[str, ProcessSaid]
 
 
 class PerftestProcess:
@@ -75,15 +117,15 @@ class PerftestProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def result(self) -> Message:
-        """Exit status and output; the status is None where the process was stopped."""
+    def result(self) -> ProcessSaid:
+        """Exit status and output."""
         self._out.seek(max(0, self._out.seek(0, os.SEEK_END) - KEPT))
         text = self._out.read().decode(errors="replace")
         self._out.close()
         if self._process is None:
-            return {"code": NOT_STARTED, "text": self._refused}
+            return ProcessSaid(code=NOT_STARTED, text=self._refused)
         stopped = self.stopped or self._process.returncode == TIMED_OUT
-        return {"code": None if stopped else self._process.returncode, "text": text}
+        return ProcessSaid(code=None if stopped else self._process.returncode, text=text)
 
 
 class PerftestRunner:
@@ -97,25 +139,27 @@ class PerftestRunner:
         self._asked = ""
         self._deadline = 0.0
 
-    def begin(self, message: Message) -> None:
+    def begin(self, what: str, told: PerftestJobs) -> None:
         """Start what the coordinator asks for; ``look`` returns the answer later."""
-        self._asked = message["do"]
+        self._asked = what
         limits = {SERVE: LISTEN_SECONDS, CONNECT: RUN_SECONDS, END: GRACE_SECONDS}
         self._deadline = time.monotonic() + limits.get(self._asked, 0.0)
-        if odd := [job["words"] for job in message.get("jobs", {}).values() if not lawful(job["words"])]:
+        if odd := [job.words for job in told.jobs.values() if not lawful(job.words)]:
             raise Misfit(f"rank 0 may not start {show_some(odd[0], 8, ' ')}")
         if self._asked == SERVE:
             self.stop()
-            ports = _ports(len(message["jobs"]), message["address"])
-            for (key, job), port in zip(message["jobs"].items(), ports, strict=True):
-                self._servers[key] = PerftestProcess(job["words"], port, job["numa"])
+            ports = _ports(len(told.jobs), told.address)
+            for (key, job), port in zip(told.jobs.items(), ports, strict=True):
+                self._servers[key] = PerftestProcess(job.words, port, job.numa)
         elif self._asked == CONNECT:
-            for key, job in message["jobs"].items():
-                self._clients[key] = PerftestProcess(job["words"], job["port"], job["numa"])
+            for key, job in told.jobs.items():
+                if job.port is None:
+                    raise Misfit(f"rank 0 names no port for {show_some(job.words, 8, ' ')}")
+                self._clients[key] = PerftestProcess(job.words, job.port, job.numa)
 
-    def look(self) -> Iterator[Message]:
-        """The answer to the current request; None while there is none."""
-        finish: Callable[[bool], Message | None] | None = {
+    def look(self) -> Iterator[tuple[str, Answer]]:
+        """The current request and its answer, once there is one."""
+        finish: Callable[[bool], Answer | None] | None = {
             TOOL: lambda late: ask_tool(),
             SERVE: self._serving,
             CONNECT: lambda late: _all_ended(self._clients, late),
@@ -124,9 +168,9 @@ class PerftestRunner:
         answer = finish(time.monotonic() > self._deadline) if finish else None
         if answer is not None:
             said, self._asked = self._asked, ""
-            yield {"said": said, "answer": answer}
+            yield said, answer
 
-    def _serving(self, late: bool) -> Message | None:
+    def _serving(self, late: bool) -> dict[str, ProcessSaid] | None:
         """Ports of those that listen and the words of those that ended, once every server is one of them."""
         open_ports = {each.port for each in listeners(LIVE)}
         waiting = [each for each in self._servers.values() if not each.ended and each.port not in open_ports]
@@ -134,7 +178,7 @@ class PerftestRunner:
             return None
         for each in waiting:
             each.kill()
-        up = {key: {"port": each.port} for key, each in self._servers.items() if not each.ended}
+        up = {key: ProcessSaid(each.port) for key, each in self._servers.items() if not each.ended}
         down = {key: each.result() for key, each in self._servers.items() if each.ended}
         self._servers = {key: each for key, each in self._servers.items() if key in up}
         return {**up, **down}
@@ -147,7 +191,7 @@ class PerftestRunner:
         self._servers, self._clients = {}, {}
 
 
-def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> Message | None:
+def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> dict[str, ProcessSaid] | None:
     if not late and not all(each.ended for each in processes.values()):
         return None
     for each in processes.values():
@@ -157,14 +201,11 @@ def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> Message | N
     return result
 
 
-def ask_tool() -> Message:
-    """Ask ib_write_bw for its ``help`` and ``version``; ``missing`` says why it cannot be asked.
-
-    ``latency``: whether ib_write_lat is there too.
-    """
+def ask_tool() -> ToolSaid:
+    """Ask ib_write_bw for its help and version."""
     path = shutil.which(NAME)
     if path is None:
-        return {"missing": f"{NAME} is not installed", "help": "", "version": ""}
+        return ToolSaid(f"{NAME} is not installed")
     texts = {}
     for name in ("help", "version"):
         try:
@@ -173,9 +214,9 @@ def ask_tool() -> Message:
                 stdin=subprocess.DEVNULL, env=environment(),
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
-            return {"missing": f"{path} --{name}: {error}", "help": "", "version": ""}
+            return ToolSaid(f"{path} --{name}: {error}")
         texts[name] = (done.stdout + done.stderr).decode(errors="replace")[:KEPT]
-    return {"missing": "", "latency": shutil.which(LATENCY) is not None, **texts}
+    return ToolSaid("", latency=shutil.which(LATENCY) is not None, **texts)
 
 
 def environment() -> dict[str, str]:

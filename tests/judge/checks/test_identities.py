@@ -12,6 +12,7 @@ from bench.model.verdict import Status
 from bench.probe.host import machine
 from bench.run.bootstrap import number_ranks
 from bench.run.options import CannotRun
+from bench.supervise.questions import Hello
 from made_nodes import LOCAL, interface, judged, nodes, seen, with_gpu, with_port
 
 SOCKETS = parse(
@@ -37,8 +38,8 @@ collectives = ["all_reduce"]
 )
 
 
-def hellos(*machines: tuple[str, str]) -> dict[int, dict[str, str]]:
-    return {rank: {"host": host, "machine": kernel} for rank, (host, kernel) in enumerate(machines)}
+def hellos(*machines: tuple[str, str]) -> dict[int, Hello]:
+    return {rank: Hello(host, kernel, True, "python3", {}) for rank, (host, kernel) in enumerate(machines)}
 
 
 def test_two_machines_of_one_name_are_refused_with_both_ranks():

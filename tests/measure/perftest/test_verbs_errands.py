@@ -16,7 +16,10 @@ from bench.measure.perftest.processes import (
     END,
     SERVE,
     TOOL,
+    PerftestJob,
+    PerftestJobs,
     PerftestRunner,
+    ProcessSaid,
     cpus,
     free_ports,
 )
@@ -24,16 +27,17 @@ from bench.probe.sysfs import LIVE
 from bench.probe.tcp_sockets import listeners
 
 LIMIT = 30.0
+NOTHING = PerftestJobs()
 
 
-def ask(one: PerftestRunner, what: str, **fields: Any) -> dict[str, Any]:
+def ask(one: PerftestRunner, what: str, told: PerftestJobs = NOTHING) -> Any:
     """The answer of a node that does nothing else meanwhile."""
-    one.begin({"do": what, **fields})
+    one.begin(what, told)
     turn, deadline = threading.Event(), time.monotonic() + LIMIT
     while time.monotonic() < deadline:
-        for message in one.look():
-            assert message["said"] == what
-            return message["answer"]
+        for said, answer in one.look():
+            assert said == what
+            return answer
         turn.wait(0.01)
     raise AssertionError(f"no answer to {what}")
 
@@ -42,17 +46,13 @@ def words(hca: str, *more: str) -> list[str]:
     return ["ib_write_bw", "-d", hca, "-i", "1", *more]
 
 
-def serve(one: PerftestRunner, *hcas: str) -> dict[str, Any]:
-    jobs = {hca: {"words": words(hca), "numa": None} for hca in hcas}
-    return ask(one, SERVE, jobs=jobs, address="127.0.0.1")
+def serve(one: PerftestRunner, *hcas: str) -> dict[str, ProcessSaid]:
+    return ask(one, SERVE, PerftestJobs({hca: PerftestJob(words(hca)) for hca in hcas}, "127.0.0.1"))
 
 
-def connect(one: PerftestRunner, up: dict[str, Any]) -> dict[str, Any]:
-    jobs = {
-        hca: {"words": words(hca, "127.0.0.1"), "numa": None, "port": told["port"]}
-        for hca, told in up.items()
-    }
-    return ask(one, CONNECT, jobs=jobs)
+def connect(one: PerftestRunner, up: dict[str, Any]) -> dict[str, ProcessSaid]:
+    jobs = {hca: PerftestJob(words(hca, "127.0.0.1"), port=told.port) for hca, told in up.items()}
+    return ask(one, CONNECT, PerftestJobs(jobs))
 
 
 @pytest.fixture
@@ -66,36 +66,36 @@ def pair(perftest: Path) -> Any:
 def test_two_rails_are_measured_at_once(pair):
     server, client = pair
     up = serve(server, "mlx5_1", "mlx5_2")
-    assert len({told["port"] for told in up.values()}) == 2
+    assert len({told.port for told in up.values()}) == 2
     done = connect(client, up)
-    assert {told["code"] for told in done.values()} == {0}
-    assert all("47000.00" in told["text"] for told in done.values())
-    assert {told["code"] for told in ask(server, END).values()} == {0}
+    assert {told.code for told in done.values()} == {0}
+    assert all("47000.00" in told.text for told in done.values())
+    assert {told.code for told in ask(server, END).values()} == {0}
 
 
 def test_a_server_that_cannot_start_is_told_and_the_others_serve(pair):
     up = serve(pair[0], "down", "mlx5_1")
-    assert up["down"]["code"] == 1
-    assert "Port number 1 state is Down" in up["down"]["text"]
-    assert "port" in up["mlx5_1"]
+    assert up["down"].code == 1
+    assert "Port number 1 state is Down" in up["down"].text
+    assert up["mlx5_1"].port
 
 
 def test_a_server_that_never_listens_is_ended(pair, monkeypatch):
     monkeypatch.setattr(processes, "LISTEN_SECONDS", 0.5)
     up = serve(pair[0], "deaf")
-    assert up["deaf"]["code"] is None
+    assert up["deaf"].code is None
 
 
 def test_a_dead_data_path_ends_at_the_deadline_on_both_sides(pair, monkeypatch):
     monkeypatch.setattr(processes, "RUN_SECONDS", 1.0)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
     up = serve(pair[0], "dead")
-    assert connect(pair[1], up)["dead"]["code"] is None
-    assert ask(pair[0], END)["dead"]["code"] in (1, None)
+    assert connect(pair[1], up)["dead"].code is None
+    assert ask(pair[0], END)["dead"].code in (1, None)
 
 
 def test_nothing_is_left_after_stop(pair):
-    port = serve(pair[0], "mlx5_1")["mlx5_1"]["port"]
+    port = serve(pair[0], "mlx5_1")["mlx5_1"].port
     assert port in {each.port for each in listeners(LIVE)}
     pair[0].stop()
     turn, deadline = threading.Event(), time.monotonic() + LIMIT
@@ -106,16 +106,16 @@ def test_nothing_is_left_after_stop(pair):
 
 def test_a_program_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert processes.ask_tool()["missing"] == "ib_write_bw is not installed"
+    assert processes.ask_tool().missing == "ib_write_bw is not installed"
     one = PerftestRunner()
-    assert serve(one, "mlx5_1")["mlx5_1"]["code"] == processes.NOT_STARTED
+    assert serve(one, "mlx5_1")["mlx5_1"].code == processes.NOT_STARTED
 
 
 def test_the_tool_is_asked_what_it_can(pair):
     told = ask(pair[0], TOOL)
-    assert told["missing"] == ""
-    assert "--ib-dev" in told["help"]
-    assert told["version"].strip() == "Version: 6.06"
+    assert told.missing == ""
+    assert "--ib-dev" in told.help
+    assert told.version.strip() == "Version: 6.06"
 
 
 def test_ports_are_free_and_different():

@@ -27,6 +27,7 @@ from bench.store import load as load_run
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
+from tests.told import Told
 
 LAMBDA = load("lambda-1cc-h100")
 TWO = replace(LAMBDA, rails=replace(LAMBDA.rails, count=2))
@@ -100,7 +101,7 @@ def measure(tmp_path, perftest, monkeypatch):
             recorder.manifest(Manifest("run", 0.0, (), profile.name, profile.text, "none", "gloo", ranks))
             recorder.plan(Plan(()))
             recorder.facts(machines)
-            chief = Coordinator(star, first, recorder, Limits(), lambda kind, fields: None, ranks=ranks)
+            chief = Coordinator(star, first, recorder, Limits(), Told(), ranks=ranks)
             options = Options(profile, tmp_path / "run", ())
             meeting = Meeting("127.0.0.1", addresses={node.name: "127.0.0.1" for node in machines})
             live = LiveRun(chief, options, watcher or Told(), Plan(()), meeting=meeting)
@@ -202,19 +203,6 @@ def test_a_dead_path_costs_its_deadline_and_no_more(measure, monkeypatch):
 def test_the_time_of_the_phase_does_not_grow_with_the_nodes():
     assert seconds(1) == 0.0
     assert seconds(2) < seconds(64) == seconds(8) < 120
-
-
-class Told:
-    """A watcher that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def notice(self, kind, fields):
-        self.said.append(fields["text"])
-
-    def phase(self, phase):
-        self.said.append(phase.name)
 
 
 def test_no_time_left_is_a_reason(measure):

@@ -49,7 +49,7 @@ def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
         return
     try:
         with Recorder(folder) as recorder:
-            chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+            chief = Coordinator(control, supervisor, recorder, Limits(), Terminal(quiet=True))
             ranks, nodes, _ = gather_facts(chief, range(control.size))
             chief.ranks = tuple(replace(rank, device="cpu") for rank in ranks)
             recorder.manifest(
