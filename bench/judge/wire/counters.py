@@ -113,7 +113,7 @@ def _of_phase(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
     kept = tuple(
         Carried(node.name, sent, _payload(sent, node, evidence.rails), *expected[node.name])
         for node, sent in counted
-        if node.name in expected
+        if expected.get(node.name, (0.0,))[0] > 0  # one that sent nothing shows nothing
     )
     if not kept:
         raise Undetermined(f"nothing of phase “{phase_words(phase)}” crosses the rails")
