@@ -51,7 +51,7 @@ class SeriesFinding:
     status    FAIL for a confirmed regression. INCONCLUSIVE where it could not be determined: not measured, or worse
               without a re-run, or worse since the fingerprint changed. SKIP while a baseline is too young
     reason    why, in words; empty where the label says it all
-    first, second   the two measurements against the baseline; None where there was nothing to compare
+    first, second   the two measurements against the baseline; None where the label is "insufficient data"
     nights    nights in the baseline, the oldest of them at ``since`` (seconds since 1970)
     cause     what changed in the fingerprint, if that is why there is a new baseline
     wants_rerun     whether a second measurement of the same night would decide it

@@ -56,7 +56,7 @@ def replay(
 
 def _mark(series: Series, night: NightValue, epoch: int, known: Levels) -> Mark:
     said = held_against(series, night, known) if night.measured else None
-    if said is None or said.first is None or said.label is Label.INSUFFICIENT:
+    if said is None or said.first is None:
         return Mark(night, Label.INSUFFICIENT, epoch)
     level, limit = said.first.reference, said.first.limit
     return Mark(night, said.label, epoch, level, level * (1 - limit), level * (1 + limit))

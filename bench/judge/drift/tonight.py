@@ -73,7 +73,7 @@ def tonight(evidence: Evidence) -> Tonight | None:
 
 def compared(found: Tonight) -> tuple[int, str]:
     """How many of tonight's series were held against a baseline, and that in one line with its nights."""
-    done = sum(each.first is not None and each.label is not Label.INSUFFICIENT for each in found.findings)
+    done = sum(each.first is not None for each in found.findings)
     past, least = found.past, STANDARD.least
     if not any(past.nights.values()):
         where = f" in {past.where}" if past.where else ""

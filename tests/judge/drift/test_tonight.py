@@ -278,6 +278,13 @@ def test_rails_and_nodes_stand_in_the_history_too(tmp_path):
     assert {"", "n0 rail 0", "n7 rail 1", "n0", "n7"} <= subjects
 
 
+def test_rails_and_nodes_are_held_against_their_peers_and_not_against_their_nights(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history", where=EIGHT)
+    found = tonight(Evidence(run, runs.LOCAL))
+    assert {each.series.subject for each in found.findings} == {""}
+    assert {fleet.name: len(standings) for fleet, standings in found.fleets} == {"rails": 16, "nodes": 8}
+
+
 def test_a_rail_that_was_planned_and_lost_is_no_figure_and_no_pass(tmp_path):
     run = load(made.folder(tmp_path / "run", where=EIGHT))
     gone = {rank.rank for rank in run.manifest.ranks if (rank.node, rank.local_rank) == ("n3", 1)}
