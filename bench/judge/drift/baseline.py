@@ -173,7 +173,7 @@ def follow(base: Baseline, night: NightValue, better: int, rules: DriftRules) ->
     """The baseline after a night. A night that was not measured well changes nothing."""
     if not night.measured or night.status is not Status.PASS:
         return base
-    if len(base.accepted) < rules.early[0]:
+    if not base.accepted:
         return _learn(base, night, rules)
     first, second = confirmed(base, night, better, rules)
     beyond = first.beyond if second is None else (first.beyond if second.beyond == first.beyond else 0)

@@ -177,12 +177,12 @@ def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRule
     if first.beyond == 0:
         return found
     worse = first.beyond < 0
-    if not worse and implausible(base, night.value, better, rules):
+    if implausible(base, night.value, better, rules):
         text = (
             f"more than {rules.implausible:g} times as fast as the baseline: the measurement is not believed"
         )
-        again = night.rerun is None
-        if again or second is None or second.beyond == first.beyond:
+        if second is None or second.beyond == first.beyond:
+            again = night.rerun is None
             return _labelled(found, Label.SUSPICIOUS, Status.INCONCLUSIVE, text, wants_rerun=again)
     unsure = Status.INCONCLUSIVE if worse else Status.PASS
     if second is None:

@@ -105,7 +105,7 @@ def _source(finding: SeriesFinding, said: Excess | None) -> str:
 def _next_step(finding: SeriesFinding) -> str:
     if finding.wants_rerun:
         return "measure it again tonight"
-    if finding.status is Status.INCONCLUSIVE and finding.cause and finding.first is not None:
+    if finding.status is Status.INCONCLUSIVE and finding.cause:
         return (
             f"likely cause: {', '.join(finding.cause)}; undo it, or: railgauge history accept DIR --why TEXT"
         )
@@ -117,7 +117,7 @@ def _next_step(finding: SeriesFinding) -> str:
 def _evidence(finding: SeriesFinding) -> tuple[str, ...]:
     lines = []
     night = finding.night
-    if night is not None and night.measured and night.rerun is not None and finding.first is not None:
+    if night is not None and night.rerun is not None and finding.first is not None:
         quantity = finding.series.quantity
         again = show(quantity, night.rerun) if finding.second is not None else f"{night.rerun}"
         lines.append(f"first {show(quantity, night.value)}, re-run {again}")

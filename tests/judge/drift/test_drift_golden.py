@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from bench.judge.drift import (
 from bench.judge.drift.baseline import Excess, excess, follow
 from bench.judge.drift.judge import QUANTITIES
 from bench.judge.drift.robust import allowance, median_variance, tail
+from bench.judge.drift.steps import LevelStep
 from bench.model.units import show_rate
 from bench.model.verdict import Status, Verdict
 from golden import Golden, opened, shown
@@ -59,13 +61,16 @@ RULES = DriftRules(  # whose limits are figures that binary fractions hit to the
     implausible=4.0,
 )
 SHARES = (0.25, 0.5, 0.625, 0.75, 0.8125, 0.875, 1.0, 1.125, 1.25, 1.5, 2.0, 4.0, 5.0)
-FLEETS = ("quiet", "noisy", "one", "two", "three", "half", "lost", "seven", "eight", "times")
+FLEETS = ("at the limit", "quiet", "noisy", "one", "two", "three", "half", "lost", "seven", "eight", "times")
 PARTS = [
     *(f"{walk}, {quantity}" for walk in WALKS for quantity in LEVELS),
     *(f"{count} nights, {better}" for count in (0, 1, 2, 3, 4, 6) for better in ("more", "less")),
     "spans",
     "decay",
+    "first nights",
     "fingerprints",
+    "words",
+    "accepted levels",
     *(f"fleet: {name}" for name in FLEETS),
     "tables",
 ]
@@ -156,7 +161,7 @@ def test_what_is_held_against_the_first_nights(golden: Golden) -> None:
     lines = []
     for anchor in ((1.0,) * 5, (1.0,) * 6, (1.0, 1.01, 0.99, 1.02, 0.98, 1.0)):
         for recent in ((0.7,), (0.7, 0.7), (0.75, 0.75), (1.3, 1.3)):
-            for share in (0.5, 0.75, 0.875, 1.0, 1.125, 1.25):
+            for share in (0.5, 0.75, 0.875, 0.9, 1.0, 1.125, 1.25):
                 base = Baseline((0.75,) * 6, anchor, recent)
                 found = (short(excess(base, share, better, RULES)) for better in (+1, -1))
                 lines.append(f"{len(anchor)} {recent} {share}: {'; '.join(found)}")
@@ -168,6 +173,7 @@ def test_what_is_said_after_the_fingerprint_has_changed(golden: Golden) -> None:
     series, lines = Series("c1", "all_reduce", "1 GiB", "busbw"), []
     for shape in (
         ((14, OLD, 1.0),),
+        ((10, OLD, 1.0),),
         ((9, OLD, 1.0),),
         ((14, OLD, 1.0), (1, NEW, 1.0)),
         ((14, OLD, 1.0), (9, NEW, 0.9)),
@@ -193,9 +199,73 @@ def test_what_is_said_after_the_fingerprint_has_changed(golden: Golden) -> None:
                     found = judge(series, past, night, accepted)
                     rest = (found.nights, found.since, found.wants_rerun, len(found.cause))
                     row = series_verdict(found)
-                    said = f"{row.status.value}: {row.measured} | {row.next_step} | {shown(row.value)} {shown(row.bound)}"
-                    lines.append(f"    {shown(rest)} {said}")
+                    said = f"{row.status.value}: {row.measured} | {row.next_step}"
+                    lines.append(f"    {shown(rest)} {said} | {shown(row.value)} {shown(row.bound)}")
     golden.hold("fingerprints", lines)
+
+
+def test_what_counts_among_the_first_nights(golden: Golden) -> None:
+    """They differ by themselves, by less than what counts and by more."""
+    lines = []
+    for accepted in ((1024.0,), (960.0, 1088.0), (896.0, 1024.0, 1088.0), (1024.0, 1024.0, 1280.0)):
+        for share in (0.1, 0.24, 0.25, 0.26, 0.49, 0.5, 0.51, 0.6, 1.5, 3.99, 4.0):
+            for better in (+1, -1):
+                found = excess(Baseline(accepted, accepted), 1024 * share, better, RULES)
+                lines.append(f"{accepted} {share} {better}: {short(found)}")
+    golden.hold("first nights", lines)
+
+
+NIGHTS_OF_WORDS = (
+    (1.0, None, Status.PASS),
+    (1.0, None, Status.FAIL),
+    (1.0, None, Status.INCONCLUSIVE),
+    (1.0, None, Status.SKIP),
+    (math.nan, None, Status.PASS),
+    (0.0, 1.0, Status.PASS),
+    (0.9, math.nan, Status.PASS),
+    (0.9, 0.0, Status.PASS),
+    (0.9, 1.2, Status.PASS),
+    (1.2, 0.9, Status.PASS),
+    (1.2, 1.0, Status.PASS),
+    (5.0, math.nan, Status.PASS),
+    (5.0, 1.0, Status.PASS),
+    (5.0, 1.5, Status.PASS),
+    (5.0, 0.5, Status.PASS),
+)
+
+
+def test_in_which_words_a_night_is_judged(golden: Golden) -> None:
+    """Also what no night of the others shows: two nights together, the date of a step, why there is none."""
+    lines = []
+    for quantity in ("busbw", "latency", "furlongs"):
+        series = Series("c1", "all_reduce", "1 GiB", quantity)
+        past = [NightValue(f"r{at}", at * DAY, 100 + at % 3 / 10, OLD) for at in range(1, 15)]
+        for value, again, status in (*NIGHTS_OF_WORDS, (None, None, Status.PASS)):
+            night = NightValue("tonight", 20 * DAY, 100 * (value or 0), OLD, again and 100 * again, status)
+            found = judge(series, past, None if value is None else night)
+            row = words(series_verdict(found))
+            lines.append(f"{quantity} {value} {again} {status.value}: {found.wants_rerun} {row}")
+            if found.first is None or value != 0.9:
+                continue
+            two = replace(
+                found, first=replace(found.first, span=2), second=None, unattributed="no ruptures here"
+            )
+            step = LevelStep(past[2], 100.0, 90.0, -0.1, ())
+            several = replace(found, steps=(step, replace(step, cause=("driver 1 → 2",), change=0.25)))
+            lines += [words(series_verdict(each)) for each in (two, several)]
+    golden.hold("words", lines)
+
+
+def test_what_is_held_against_levels_that_were_accepted(golden: Golden) -> None:
+    """Two of them, each from the very second of a night on."""
+    series = Series("c1", "all_reduce", "1 GiB", "busbw")
+    found = [NightValue(f"r{at}", at * DAY, 100 - at // 13 * 10, OLD) for at in range(1, 39)]
+    accepted = [Acceptance("c1", at * DAY, "ada", at * DAY, "why") for at in (26, 13)]
+    lines = [f"{shown(mark)}" for mark in replay(series, found, accepted)]
+    for at in (12, 13, 14, 25, 26, 37):
+        row = series_verdict(judge(series, found, found[at], accepted))
+        lines.append(f"{found[at].run}: {words(row)}")
+    golden.hold("accepted levels", lines)
 
 
 def fleet(name: str) -> tuple[dict[str, float | None], dict[str, float]]:
@@ -206,6 +276,9 @@ def fleet(name: str) -> tuple[dict[str, float | None], dict[str, float]]:
     found: dict[str, float | None] = {
         f"n{at} rail {at % 4}": 48e9 * (1 + noise * dice.gauss(0, 1)) for at in range(count)
     }
+    if name == "at the limit":
+        found |= dict.fromkeys(found, 1024.0) | {"n1 rail 1": 768.0, "n2 rail 2": 768.0, "n3 rail 3": 768.5}
+        return found, {"n1 rail 1": 768.0, "n2 rail 2": 768.5}
     slow = {
         "quiet": (0.985,),
         "one": (0.8,),
@@ -226,7 +299,8 @@ def fleet(name: str) -> tuple[dict[str, float | None], dict[str, float]]:
 @pytest.mark.parametrize("name", FLEETS)
 def test_what_is_said_of_a_fleet(golden: Golden, name: str) -> None:
     values, reruns = fleet(name)
-    found = peers.compare_with_peers(values, -1 if name == "times" else +1, reruns)
+    rules = replace(peers.STANDARD, practical=0.25) if name == "at the limit" else peers.STANDARD
+    found = peers.compare_with_peers(values, -1 if name == "times" else +1, reruns, rules)
     rows = [words(row) for row in peers.verdicts("c1 rails", found, show_rate)]
     golden.hold(f"fleet: {name}", [*map(shown, found), shown(peers.suspects(found)), *rows])
 
