@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -44,12 +44,36 @@ LINE = float(1 << 35)
 RULES = BlameRules(nominal=LINE, noise=1 / 256, smallest=8 / 256, repeats=3)
 LOSSES = (4, 5, 7, 8, 9, 12, 16, 24, 64, 128, 255, 256)
 COUNTS = (None, *(0.0,) * 12, 20.0, 21.0, math.nan, 300.0)  # retransmissions
+# one fault behind another: each is drawn with several losses, the wider one first
+RAIL_1: Callable[[float], Loss] = lambda lost: lambda a, b, on: lost if on == "mlx5_1" else 0.0  # noqa: E731
+NODE_1: Callable[[float], Loss] = lambda lost: node_of("n1", lost)  # noqa: E731
+PORTS = {
+    f"port {rail} {way}": lambda lost, rail=rail, way=way: port("n1", rail, lost, way)
+    for rail in ("mlx5_1", "mlx5_2")
+    for way in ("both", "tx", "rx")
+}
+PATHS = {
+    f"path {way}": lambda lost, way=way: path("n1", "n3", "mlx5_1", lost, way) for way in ("both", "one")
+}
+MOST_RAILS: Callable[[float], Loss] = lambda lost: worst(  # noqa: E731
+    *(port("n1", rail, lost) for rail in ("mlx5_2", "mlx5_3", "mlx5_4"))
+)
+BEHIND: dict[str, tuple[Callable[[float], Loss], Callable[[float], Loss]]] = {
+    **{f"rail and {name}": (RAIL_1, of) for name, of in (PORTS | PATHS).items()},
+    **{f"node and {name}": (NODE_1, of) for name, of in (PORTS | PATHS).items()},
+    **{f"port and {name}": (PORTS["port mlx5_1 both"], of) for name, of in PATHS.items()},
+    "rail and node": (RAIL_1, NODE_1),
+    "rail and three ports of a node": (RAIL_1, MOST_RAILS),
+    "port and three others of its node": (PORTS["port mlx5_1 both"], MOST_RAILS),
+    "sender and three others of its node": (PORTS["port mlx5_1 tx"], MOST_RAILS),
+}
+DEEP = ((16, 24), (16, 48), (45, 64), (46, 64), (64, 46), (64, 128))
 SIGNS = ("down links", "slow links", "sockets", "counters", "inside")
 
 
 @pytest.fixture(scope="module")
 def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
-    parts = [*(f"cluster {seed}" for seed in CLUSTERS), *(f"load {seed}" for seed in LOADS), *SIGNS]
+    parts = [*(f"cluster {seed}" for seed in CLUSTERS), *BEHIND, *(f"load {seed}" for seed in LOADS), *SIGNS]
     yield from opened(request, Path(__file__).with_name("crowd.txt"), parts)
 
 
@@ -120,10 +144,12 @@ def cluster(seed: int) -> tuple[list[PairRate], Loss, BlameRules, Background, ra
     return rows, loss, replace(RULES, nominal=None) if seed % 8 == 3 else RULES, known, dice
 
 
-def retaken(tests: tuple[Test, ...], loss: Loss, dice: random.Random) -> Iterator[PairRate]:
-    """Each test some times over; one in eight is not seen again."""
+def retaken(
+    tests: tuple[Test, ...], loss: Loss, dice: random.Random, recover: float = 0.125
+) -> Iterator[PairRate]:
+    """Each test some times over; a share is not seen again."""
     for test in tests:
-        gone, times = dice.random() < 0.125, dice.choice((1, 3, 3, 7))
+        gone, times = dice.random() < recover, dice.choice((1, 3, 3, 7))
         for turn in range(times):
             for way, ends in (("ab", (test.a, test.b)), ("ba", (test.b, test.a))):
                 rate = LINE * (1 - (0.0 if gone else loss(*ends, test.rail)))
@@ -159,6 +185,35 @@ def test_what_is_said_of_a_cluster(golden: Golden, seed: int) -> None:
     goes = explained_by(answer.blames, rows, known)
     lines.append(f"explained: {sum(goes(each) for each in rows if not each.rail_b)} of {len(rows)}")
     golden.hold(f"cluster {seed}", lines)
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_is_said_of_one_fault_behind_another(golden: Golden, name: str) -> None:
+    wide, narrow = BEHIND[name]
+    lines = []
+    for lost, more in DEEP:
+        for n, noise in ((4, 0), (6, 1)):
+            dice, loss = random.Random(lost), worst(wide(lost / 256), narrow(more / 256))
+            rows = [
+                PairRate(
+                    turn,
+                    a,
+                    b,
+                    rail,
+                    way,
+                    LINE * (1 - loss(*ends, rail)) * (1 + noise * dice.choice((-1, 0, 1)) / 256),
+                )
+                for turn, meets in enumerate(rounds(names(n)))
+                for a, b in meets
+                for rail in tracks(4)
+                for way, ends in (("ab", (a, b)), ("ba", (b, a)))
+            ]
+            lines.append(f"{lost} and {more} on {n} nodes, noise {noise}")
+            rows += retaken(confirmations(rows, RULES), loss, random.Random(2), 0.0)
+            for each in suspected(matrix(rows), RULES, Background()):
+                lines.append(f"    suspect: {each.subject.text} {shown((each.lost, each.ways))}")
+            lines += [line[:100] for line in lines_of(blame(rows, RULES))][1:]
+    golden.hold(name, lines)
 
 
 @pytest.mark.parametrize("seed", LOADS)
