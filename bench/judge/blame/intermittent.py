@@ -180,7 +180,7 @@ def _slow_rings(
     for ring in found:
         worst = max((counts[id(ring), node] for node in ring.nodes if (id(ring), node) in back), default=0)
         most = max(counts[id(ring), node] for node in ring.nodes)
-        if slots and worst >= least:
+        if worst >= least:
             shares = {
                 node: counts[id(ring), node] / slots
                 for node in ring.nodes

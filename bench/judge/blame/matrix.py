@@ -30,7 +30,6 @@ class Matrix:
     again        [R, N, N] median bytes/s of the re-measurements; NaN none
     times        [R, N, N] how many re-measurements ``again`` is the median of
     retransmits  [R, N, N] median count, of the re-measurements where there are any; NaN nobody counted
-    directed     False when no direction was measured by itself
     cross        (median bytes/s, how often measured) of cross-rail transfers, by both ends of each
     broken       rows whose rate is no rate (NaN, negative, infinite, beyond 1 .. 1e15 bytes/s)
     """
@@ -41,7 +40,6 @@ class Matrix:
     again: Floats
     times: NDArray[np.int64]
     retransmits: Floats
-    directed: bool
     cross: Mapping[Cross, tuple[float, int]]
     broken: int
 
@@ -82,7 +80,6 @@ def matrix(rows: Iterable[PairRate], nodes: Sequence[str] = (), rails: Sequence[
         again=again,
         times=times,
         retransmits=_retransmits(straight, names, tracks),
-        directed=any(row.direction != "both" for row in straight),
         cross=_cross([row for row in usable if row.rail_b]),
         broken=len(rows) - len(usable),
     )

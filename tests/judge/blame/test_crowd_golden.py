@@ -37,6 +37,7 @@ from golden import Golden, opened, shown
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, with_port
 from test_background import NAMES
 from test_blame import Loss, names, node_of, path, port, tracks, worst
+from test_swapped_rails import NODES, RAILS, measured
 
 CLUSTERS, LOADS = range(80), range(40)
 LINE = float(1 << 35)
@@ -68,12 +69,19 @@ BEHIND: dict[str, tuple[Callable[[float], Loss], Callable[[float], Loss]]] = {
     "sender and three others of its node": (PORTS["port mlx5_1 tx"], MOST_RAILS),
 }
 DEEP = ((16, 24), (16, 48), (45, 64), (46, 64), (64, 46), (64, 128))
-SIGNS = ("down links", "slow links", "sockets", "counters", "inside")
+SWAPS = range(16)
+SIGNS = ("nothing", "down links", "slow links", "sockets", "counters", "inside")
 
 
 @pytest.fixture(scope="module")
 def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
-    parts = [*(f"cluster {seed}" for seed in CLUSTERS), *BEHIND, *(f"load {seed}" for seed in LOADS), *SIGNS]
+    parts = [
+        *(f"cluster {seed}" for seed in CLUSTERS),
+        *BEHIND,
+        *(f"swap {seed}" for seed in SWAPS),
+        *(f"load {seed}" for seed in LOADS),
+        *SIGNS,
+    ]
     yield from opened(request, Path(__file__).with_name("crowd.txt"), parts)
 
 
@@ -214,6 +222,33 @@ def test_what_is_said_of_one_fault_behind_another(golden: Golden, name: str) -> 
                 lines.append(f"    suspect: {each.subject.text} {shown((each.lost, each.ways))}")
             lines += [line[:100] for line in lines_of(blame(rows, RULES))][1:]
     golden.hold(name, lines)
+
+
+@pytest.mark.parametrize("seed", SWAPS)
+def test_what_is_said_of_swapped_rails(golden: Golden, seed: int) -> None:
+    """Some swapped, some slow, and of the transfers across the rails some that were not measured."""
+    dice, lines = random.Random(seed), []
+    swapped = [(dice.choice(NODES), *dice.sample(RAILS, 2)) for _ in range(dice.choice((0, 1, 1, 2)))]
+    slow_port = (dice.choice(NODES), dice.choice(RAILS)) if seed % 3 == 0 else ("", "")
+    rows = measured(
+        swapped, dice.choice((0.0, 0.5, 0.95, 0.97, 1.0)), lambda *at: 0.5 if at == slow_port else 1.0, seed
+    )
+    for share in (0.0, 0.2, 0.6):
+        kept = [row for row in rows if not row.rail_b or dice.random() >= share]
+        lines += [
+            f"{share} of the transfers across are missing",
+            *lines_of(blame(kept, RULES, Background(NODES, RAILS))),
+        ]
+    golden.hold(f"swap {seed}", lines)
+
+
+def test_what_is_said_where_nothing_was_measured(golden: Golden) -> None:
+    empty, known = Background(), Background(names(2), tracks(2))
+    none = [PairRate(0, "n0", "n1", "mlx5_1", "both", math.nan), PairRate(0, "n0", "n1", "mlx5_1", "ab", 0.0)]
+    golden.hold(
+        "nothing",
+        [shown(blame(rows, RULES, each)) for rows in ([], none[:1], none) for each in (empty, known)],
+    )
 
 
 @pytest.mark.parametrize("seed", LOADS)
