@@ -94,15 +94,11 @@ def test_entering_a_room_loads_nothing_else(name):
 
 
 def needed(path: Path) -> set[str]:
-    """The modules of ours that a file imports wherever in it, but for those that annotations alone name."""
+    """The modules of ours that a file imports wherever in it."""
     tree, package = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).parent.parts
-    typing = [
-        each for each in ast.walk(tree) if isinstance(each, ast.If) and "TYPE_CHECKING" in ast.dump(each.test)
-    ]
-    left_out = {id(each) for block in typing for each in ast.walk(block)}
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and id(node) not in left_out:
+        if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ROOT.joinpath(*base, *(node.module or "").split("."))
             found |= {str(module.joinpath(each.name).relative_to(ROOT)) for each in node.names}

@@ -29,7 +29,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .connection import Connection
 from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
@@ -38,13 +38,36 @@ from .passage import PULSE_SECONDS, RETURN_SECONDS, ROOM, Passage
 from .places import HERE, LATER, Places
 from .sealed_frames import AGAIN, LONGEST, Forged, Handshake
 
-if TYPE_CHECKING:
-    from .rendezvous import Listener, Search
-
 WAIT_SECONDS = 0.5  # that a heartbeat waits for those of the other ranks of its node
 HUNG_SECONDS = 30.0  # whoever has passed nothing on for so long gives no sign of life: those behind it leave
 SHORT = 1 << 16  # bytes of a frame that holds several messages
 FOLLOWED = "cut off with the first rank of its node"
+
+
+class OpenPort(Protocol):
+    """Where other ranks may still connect."""
+
+    def step(self, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NewPlace(Protocol):
+    """What rank 0 answered to a rank that called again."""
+
+    def renew(self, passage: Passage) -> None: ...
+
+    def settle(self, control: Control) -> None: ...
+
+
+class WayBack(Protocol):
+    """A search for rank 0: the new place, once there is one, or why rank 0 is gone."""
+
+    @property
+    def arrival(self) -> NewPlace | None: ...
+
+    @property
+    def gone(self) -> str: ...
 
 
 class Control:
@@ -65,11 +88,10 @@ class Control:
 
     mpi: Mpi | None = None  # the MPI job around the supervisors, which ends with it
     absent = ""  # of a job that begins without some ranks: why they are not here
-    listener: Listener | None = None  # of the first rank of a node, until rank 0 begins
-    open_listener: Listener | None = (
-        None  # in a tree, to the end: of rank 0, and of a rank with others behind it
-    )
-    search: Callable[[bytes], Search] | None = None  # how a rank behind another node calls rank 0 again
+    listener: OpenPort | None = None  # of the first rank of a node, until rank 0 begins
+    # in a tree, to the end: of rank 0, and of a rank with others behind it
+    open_listener: OpenPort | None = None
+    search: Callable[[bytes], WayBack] | None = None  # how a rank behind another node calls rank 0 again
 
     def __init__(
         self,
@@ -87,7 +109,7 @@ class Control:
         self._carried: set[int] = set()
         self._pulsing, self._pulse_at, self._ended = False, 0.0, threading.Event()
         self._turn = time.monotonic()  # when it last looked for messages
-        self._search: Search | None = None
+        self._search: WayBack | None = None
         self._heard: dict[int, float] = {}
         self._looked = time.monotonic()
         self._via: dict[int, int] = {}
@@ -134,7 +156,7 @@ class Control:
         known = (way.secret,) if isinstance(way, Passage) else ()
         return known if begun else (*known, token)
 
-    def begin(self, listener: Listener) -> None:
+    def begin(self, listener: OpenPort) -> None:
         """On rank 0 of a tree: whoever is not there by now comes no more, and those who are may call again."""
         self.open_listener = listener
         for rank in self._unsettled - self._via.keys():
