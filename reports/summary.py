@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import combinations, filterfalse
+from itertools import combinations
 from math import comb
 from typing import Any
 
@@ -117,9 +117,10 @@ def _pairs(run: Run) -> list[Covered]:
         for case, ranks in {(row.case, row.ranks) for row in run.measurements if len(row.ranks) == 2}
         if case in names and is_pair(names[case], ranks, ends := nodes_of(ranks, where))
     }
-    missing = [f"{a} and {b}" for a, b in filterfalse(pairs.__contains__, combinations(nodes, 2))]
     every = comb(len(nodes), 2)
-    return [Covered("pair of nodes", every - len(missing), every, show_some(missing, MOST))]
+    missing = (f"{a} and {b}" for a, b in combinations(nodes, 2) if (a, b) not in pairs)
+    listed = show_some(missing, MOST, count=every - len(pairs))
+    return [Covered("pair of nodes", len(pairs), every, listed)]
 
 
 NOT_PLANNED = "not planned"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import compress
+from operator import ne
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -161,12 +163,8 @@ class Delta:
         for subject in self.subjects:
             first, last = self.before.get(subject, {}), self.after.get(subject, {})
             for group, names in self.names(subject).items():
-                values, later = first.get(group, {}), last.get(group, {})
-                if values == later and _MAXIMA.isdisjoint(values.values()):
-                    continue
-                for name, value, new in _pairs(names, values, later):
-                    moves = (value != new or value in _MAXIMA) and name not in _TRAFFIC
-                    if moves and (row := self.find(subject, group, name)):
+                for name in _unlike(names, first.get(group, {}), last.get(group, {})):
+                    if name not in _TRAFFIC and (row := self.find(subject, group, name)):
                         yield row
 
     def grown(self, role: CounterRole) -> tuple[Growth, ...]:
@@ -179,13 +177,15 @@ class Delta:
         return {}
 
 
-def _pairs(
-    names: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]
-) -> Iterable[tuple[str, int | None, int | None]]:
-    """Each counter with its value before and after; where both have the same, in the same order, without a look-up."""
-    if [*before] == [*after] == [*names]:
-        return zip(before, before.values(), after.values(), strict=True)
-    return ((name, before.get(name), after.get(name)) for name in names)
+def _unlike(names: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]) -> Iterable[str]:
+    """The counters whose value is another one after it, or one at which some counter ends."""
+    if not _MAXIMA.isdisjoint(before.values()):
+        return (name for name in names if before.get(name) != after.get(name) or before.get(name) in _MAXIMA)
+    if before == after:
+        return ()
+    if before.keys() == after.keys():
+        return compress(before, map(ne, before.values(), map(after.__getitem__, before)))
+    return (name for name in names if before.get(name) != after.get(name))
 
 
 def _new_last(rows: Iterable[Growth]) -> tuple[Growth, ...]:
@@ -232,6 +232,8 @@ def _traffic(moved: Delta, subject: str) -> Traffic:
     first, last = moved.before.get(subject, {}), moved.after.get(subject, {})
     for group, sent, received, step in _BYTES if first or last else ():
         values, later = first.get(group, {}), last.get(group, {})
+        if not values and not later:
+            continue
         steps = [_certain_growth(values.get(name), later.get(name)) for name in (sent, received)]
         if steps[0] is not None and steps[1] is not None:
             return Traffic(steps[0] * step, steps[1] * step, Certainty.EXACT.value)

@@ -79,9 +79,9 @@ class GroupRule:
         return (group for group in self._made() if gone.isdisjoint(group))
 
     @property
-    def ranks(self) -> list[int]:
+    def ranks(self) -> tuple[int, ...]:
         """All of its nodes."""
-        return [first + at * self.steps[1] for first in self._firsts() for at in range(self.width)]
+        return _ranks(self.spans, self.width, self.steps)
 
     @property
     def sound(self) -> bool:
@@ -206,6 +206,12 @@ class GroupRule:
                 return before + node, local
             before += count
         return -1, -1
+
+
+@lru_cache(maxsize=8)
+def _ranks(spans: tuple[tuple[int, int], ...], width: int, steps: tuple[int, int]) -> tuple[int, ...]:
+    firsts = GroupRule("nodes", spans, width, steps)._firsts()
+    return tuple([first + at * steps[1] for first in firsts for at in range(width)])
 
 
 @lru_cache(maxsize=8)

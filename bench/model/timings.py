@@ -8,23 +8,17 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from struct import pack
 from typing import overload
 
 LONGEST = 1e7  # seconds: no call, and no case in all its calls, takes four months
-
-
-NOTHING = bytes(8)  # as a double: 0
-SIGN = 7 if sys.byteorder == "little" else 0  # which of a double's eight bytes begins with its sign
+SIGN = 7 if sys.byteorder == "little" else 0  # which byte of a double has its sign and most of its exponent
 
 
 def _possible(values: array[float]) -> bool:
     """Whether all are above 0 and finite. Looking at each takes as long as reading it; these three ask C."""
-    data = values.tobytes()
-    # eight zero bytes are a 0, or the end of one value and the beginning of the next, which is then next to 0; a value
-    # that is NaN, infinite or too long for a time makes the sum so too
-    return data[SIGN::8].isascii() and NOTHING not in data and sum(values) < LONGEST
+    signs = values.tobytes()[SIGN::8]
+    # with 0 in that byte a value is 0 or next to it; one that is NaN, infinite or too long for a time makes the sum so
+    return signs.isascii() and 0 not in signs and sum(values) < LONGEST
 
 
 class Seconds(Sequence[float]):
@@ -33,7 +27,8 @@ class Seconds(Sequence[float]):
     __slots__ = ("_values",)
 
     def __init__(self, values: Iterable[float]) -> None:
-        self._values = array("d", values)
+        self._values = array("d")
+        self._values.fromlist(values if isinstance(values, list) else [*values])
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Seconds:
@@ -83,9 +78,9 @@ class Blocks(Sequence[tuple[float, ...]]):
         self._width = len(rows[0]) if rows else 0
         if len({*map(len, rows)}) > 1:
             raise ValueError("blocks of different numbers of ranks")
-        values = [*chain.from_iterable(rows)]
-        # in two thirds of the time of array("d", values)
-        self._values = array("d", pack(f"{len(values)}d", *values))
+        self._values = array("d")
+        for row in rows:  # in half the time of all values together
+            self._values.fromlist(row if isinstance(row, list) else [*row])
 
     @classmethod
     def of(cls, blocks: Sequence[Sequence[float]]) -> Blocks:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import struct
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -113,7 +112,7 @@ def _decoded(kind: type, value: Any) -> Any:
     if kind in (Seconds, Blocks):
         try:
             return kind(value)
-        except (TypeError, OverflowError, struct.error):
+        except (TypeError, OverflowError):
             raise ValueError("expected seconds") from None
     raise NotImplementedError(kind)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 
@@ -122,14 +123,17 @@ def show_count(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {noun}s{''.join(rest)}"
 
 
-def show_some(names: Iterable[str], most: int = 4, of: str = "", separator: str = "") -> str:
+def show_some(
+    names: Iterable[str], most: int = 4, of: str = "", separator: str = "", count: int | None = None
+) -> str:
     """``n0, n1, n2, n3 and 60 more nodes``: the first of many names, and how many more there are.
 
-    Semicolons stand between names that have commas.
+    Semicolons stand between names that have commas. ``count``: of so many names that no more than those shown are made.
     """
-    listed = list(names)
+    listed = list(names if count is None else islice(names, most))
+    count = len(listed) if count is None else count
     separator = separator or ("; " if any("," in name for name in listed) else ", ")
-    more = f" and {len(listed) - most} more {of}".rstrip() if len(listed) > most else ""
+    more = f" and {count - most} more {of}".rstrip() if count > most else ""
     return separator.join(listed[:most]) + more
 
 

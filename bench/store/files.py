@@ -37,6 +37,7 @@ FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryer
 TEMPORARY = ".tmp"  # how the name of a file ends that is not whole yet
 LARGEST_FILE = 1 << 28  # bytes of a file that is read at once; a plan of 64 nodes has 600 kB
 LARGEST_JOURNAL = 1 << 33  # bytes of a file that is read line by line; the journal of 64 nodes has 100 MB
+BLOCK = 1 << 18  # bytes of a file with lines that are asked for at once
 LONGEST_LINE = 1 << 26  # bytes; the counters of 64 nodes have 350 kB
 
 # of a path that another one would mend
@@ -101,7 +102,7 @@ def read_lines(folder: Path, name: str) -> Iterator[tuple[int, bytes]]:
     """The number of each line and its text; none where the file is missing. Raises RunError."""
     if not exists(folder, name):
         return
-    with _reading(folder, name, LARGEST_JOURNAL) as file, os.fdopen(file, "rb", closefd=False) as text:
+    with _reading(folder, name, LARGEST_JOURNAL) as file, os.fdopen(file, "rb", BLOCK, closefd=False) as text:
         number = 0
         while line := text.readline(LONGEST_LINE + 1):
             number += 1

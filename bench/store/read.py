@@ -254,8 +254,9 @@ def _sharing(lines: Iterable[CounterLine]) -> Iterator[CounterLine]:
     for line in lines:
         for first, last in zip(before, line.snapshots, strict=False):
             for subject, groups in cast(dict[str, dict[str, object]], last.readings).items():
-                earlier = first.readings.get(subject, {})
-                groups |= {group: own for group, own in earlier.items() if groups.get(group) == own}
+                for group, own in first.readings.get(subject, {}).items():
+                    if groups.get(group) == own:
+                        groups[group] = own
         before = line.snapshots
         yield line
 

@@ -79,8 +79,11 @@ def _check_groups(place: str, groups: Groups, of: ExpectedRanks) -> None:
         most = len(of.ranks)
         if max(groups.nodes, groups.width) > most or groups.nodes * groups.width > most or not groups.sound:
             raise _misfit(place, groups, "a rule of ranks of the run")
-    members = groups.ranks if isinstance(groups, GroupRule) else list(chain.from_iterable(groups))
-    if not of.ranks.issuperset(members) or not (isinstance(groups, GroupRule) or all(groups)):
+        if not of.ranks.issuperset(groups.ranks):  # each once: it is sound
+            raise _misfit(place, groups, "lists of ranks of the run")
+        return
+    members = list(chain.from_iterable(groups))
+    if not of.ranks.issuperset(members) or not all(groups):
         raise _misfit(place, groups, "lists of ranks of the run")
     _distinct(place, members)
 

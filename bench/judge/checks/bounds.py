@@ -292,10 +292,13 @@ def against(row: Row, bound: Bound, subject: str = "") -> Finding:
 
 def _certain(found: Finding, row: Row) -> Finding:
     """The finding, INCONCLUSIVE where nothing was timed or its bound lies within the figure's confidence interval."""
-    width = _width(row)
     assert found.value is not None and found.bound is not None
     if math.isnan(found.value):
         return structs.replace(found, ok=None, step="measure again: the row has no time")
+    widest = max((row.slowest - row.quickest) / row.seconds, row.measurement.precision or 0.0)
+    if abs(found.value - found.bound) >= found.value * widest / 2:  # nearly always: no interval is wider
+        return found
+    width = _width(row)
     if width is None or not abs(found.value - found.bound) < found.value * width / 2:
         return found
     text = f"{found.measured} ± {show_share(width / 2)} (95 % confidence): too uncertain to be held against the bound"

@@ -131,8 +131,8 @@ def why_not(row: Row, evidence: Evidence) -> str:
 def _read(row: Row, evidence: Evidence, healthy: float) -> RowReading:
     name, shape, used = placed = _placed(row, evidence)
     rails, sharp = evidence.rails, evidence.rails.in_network
-    sustained, reached = sustained_algbw(row), row.algbw
-    if not _fits(reached, placed, evidence) and _fits(sustained, placed, evidence):
+    reached = row.algbw
+    if not _fits(reached, placed, evidence) and _fits(sustained := sustained_algbw(row), placed, evidence):
         reached = sustained
     sold = rails.target.value * shape.rails / rails.count if rails.target and rails.count else None
     seen = readings(
