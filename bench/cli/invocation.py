@@ -55,8 +55,12 @@ class Invocation:
 
     @property
     def measures(self) -> bool:
-        """Whether workers are started."""
-        return self.command not in ("probe", "watch") and not self.dry_run
+        return measures(self.command, self.dry_run)
+
+
+def measures(command: str, dry_run: bool) -> bool:
+    """Whether a command starts workers."""
+    return command not in ("probe", "watch") and not dry_run
 
 
 class Measuring(click.Command):
@@ -68,13 +72,14 @@ class Measuring(click.Command):
         return typed
 
     def invoke(self, ctx: click.Context) -> int:
-        typed = self.parse(ctx)
-        if not typed.measures:
+        if not measures(ctx.info_name or "", ctx.params.get("dry_run", False)):
+            typed = self.parse(ctx)
             return typed.perform(typed)
         from .torch_ahead import torch_ahead
 
         # resume does not use the server of a rank before it has read the run folder
-        with torch_ahead(for_this_rank=typed.command != "resume") as fork_server:
+        with torch_ahead(for_this_rank=ctx.info_name != "resume") as fork_server:
+            typed = self.parse(ctx)  # what that imports and checks takes a tenth of a second
             return typed.perform(replace(typed, fork_server=fork_server))
 
 

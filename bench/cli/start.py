@@ -8,6 +8,8 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,11 +63,27 @@ def start(typed: Invocation) -> int:
 
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
     started = start_ahead(options, typed.fork_server)
-    from .page import write_report
-    from .terminal import Terminal
+    with _reports(options, typed, where) as options:
+        from .terminal import Terminal
 
-    terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run", as_json=typed.as_json)
-    return finished(take_part(replace(options, report=write_report), where, terminal, started), options.out)
+        terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run", as_json=typed.as_json)
+        return finished(take_part(options, where, terminal, started), options.out)
+
+
+@contextmanager
+def _reports(options: Options, typed: Invocation, where: LaunchContext) -> Iterator[Options]:
+    """The options with what draws the report: of a run on this machine a process that is started already."""
+    from bench.supervise.watchdog import STARTED_MPIRUN
+
+    if not typed.measures or (where.launcher and STARTED_MPIRUN not in os.environ):
+        from .page import write_report
+
+        yield replace(options, report=write_report)
+        return
+    from .report_ahead import ReportAhead
+
+    with ReportAhead() as ahead:
+        yield replace(options, report=ahead.write, before_measuring=ahead.stop)
 
 
 def finished(code: int, folder: Path) -> int:

@@ -98,6 +98,7 @@ def _coordinate(
     limit = DRAWING_SECONDS if options.without else 0.0
     with Recorder(options.out, options.resumed is not None, options.share, limit) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher, departures)
+        chief.before_measuring = options.before_measuring
         if options.resumed:  # as it is now that nobody else writes it
             options = replace(options, resumed=load(options.out))
         finished, unwritten = _measure_all(chief, options, where, watcher)

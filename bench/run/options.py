@@ -69,6 +69,7 @@ class Options:
     resumed     an interrupted run that goes on in its own folder
     without     nodes that a resumed run goes on without
     nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
+    before_measuring  called before anything is measured: what runs beside the run must rest from then on
     start_time  time.monotonic() when the command began: a budget is counted from there
     """
 
@@ -80,6 +81,7 @@ class Options:
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
     report: Callable[[Evidence], None] | None = None
+    before_measuring: Callable[[], None] = lambda: None
     gpus: int | None = None
     go_on: bool = False
     meet_interface: str = ""

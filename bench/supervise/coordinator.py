@@ -56,6 +56,7 @@ class Coordinator:
 
     order    a template: everything but phase, cases and rank
     examine     given who broke a phase, whether all had joined, and how often in a row: the nodes to go on without
+    before_measuring  called in each phase before its workers can meet: none measures before that
     interfaces  node -> what is set in its workers' environment alone
     _states  rank -> what it reported in the running attempt, or in the last one
     _left    case -> groups on which it is still to be measured
@@ -69,6 +70,7 @@ class Coordinator:
     observer: PhaseObserver
     departures: Departures = field(default_factory=Departures)
     examine: Callable[[Culprits, bool, int], Lost | None] = lambda why, joined, times: None
+    before_measuring: Callable[[], None] = lambda: None
     ranks: tuple[Rank, ...] = ()
     order: WorkOrder | None = None
     environment: dict[str, str] = field(default_factory=dict)
@@ -310,6 +312,7 @@ class Coordinator:
             return
         state.last_moved = state.last_heard
         if message["kind"] == "store" and source == self.ranks[0].rank:
+            self.before_measuring()
             for rank in self.ranks[1:]:
                 self.control.send(rank.rank, {"do": "rendezvous", "port": message["port"]})
         elif message["kind"] == "ready":

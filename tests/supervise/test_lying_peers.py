@@ -21,6 +21,7 @@ from bench.store import Phase, Recorder
 from bench.supervise import questions
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
+from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits, Lost
 from bench.supervise.supervisor import Supervisor
 from tests.told import Told
@@ -151,6 +152,16 @@ def test_the_port_of_the_store_comes_from_the_rank_that_opens_it(chief):
     with pytest.raises(Lost):
         told.run(Phase("pairs", "", (PAIRS,)))
     assert [message for _, message in told.control.sent if message["do"] == "rendezvous"] == []
+
+
+def test_what_runs_beside_rests_before_another_rank_can_meet_the_first(chief):
+    told = chief()
+    told._states = {0: RankState()}
+    sent_by_then = []
+    told.before_measuring = lambda: sent_by_then.append(list(told.control.sent))
+    told._take_from_worker(0, {"kind": "store", "port": 1234}, told._states[0])
+    assert sent_by_then == [[]]
+    assert [rank for rank, message in told.control.sent if message["do"] == "rendezvous"] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

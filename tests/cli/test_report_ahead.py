@@ -1,0 +1,133 @@
+"""The process that imports pandas and altair ahead: the same report, nothing beside what is measured, none left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import mpi_jobs
+import runs
+from bench.cli import report_ahead
+from bench.cli.page import write_report
+from bench.cli.report_ahead import ReportAhead
+from bench.judge.evidence import Evidence
+from bench.judge.verdicts import judge
+from bench.store import RunError, load, save_verdicts
+
+
+def judged(folder: Path) -> Evidence:
+    found = judge(load(runs.folder(folder)), runs.LOCAL)
+    save_verdicts(folder, found.verdicts, found.profile.name)
+    return found
+
+
+def drawn(folder: Path) -> dict[str, bytes]:
+    """Every file of the report."""
+    files = [*folder.glob("report.*"), *folder.glob("rows.*"), *(folder / "charts").iterdir()]
+    return {str(each.relative_to(folder)): each.read_bytes() for each in files}
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def until(holds) -> bool:
+    end = time.monotonic() + 60
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds()
+
+
+def test_it_draws_what_this_process_would_and_rests_until_then(tmp_path, monkeypatch):
+    found = judged(tmp_path / "run")
+    write_report(found)
+    wanted = drawn(found.run.path)
+    for name in wanted:
+        (found.run.path / name).unlink()
+    monkeypatch.setattr(report_ahead, "write_report", None)
+    with ReportAhead() as process:
+        process.stop()
+        assert until(lambda: state(process._process.pid) == "T")
+        process.write(found)
+    assert drawn(found.run.path) == wanted
+
+
+def test_one_that_was_killed_costs_no_report(tmp_path):
+    with ReportAhead() as process:
+        process._process.kill()
+        process.stop()
+        process.write(judged(tmp_path / "run"))
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("said", ["", "no JSON", "[]", "{}", "null"])
+def test_an_answer_that_is_none_is_drawn_here(tmp_path, monkeypatch, said):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(report_ahead.sys, "executable", str(program))
+    asked = []
+    monkeypatch.setattr(report_ahead, "write_report", asked.append)
+    with ReportAhead() as process:
+        process.write(judged(tmp_path / "run"))
+    assert len(asked) == 1
+
+
+def test_a_file_that_cannot_be_written_is_said_and_not_tried_twice(tmp_path, monkeypatch):
+    found = judged(tmp_path / "run")
+    (tmp_path / "run" / "charts").write_text("no folder")
+    monkeypatch.setattr(report_ahead, "write_report", None)
+    with ReportAhead() as process, pytest.raises(RunError, match="cannot write .*charts"):
+        process.write(found)
+
+
+def test_none_is_left_of_a_run_that_draws_nothing(tmp_path):
+    with ReportAhead() as process:
+        process.stop()
+        pid = process._process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_one_that_is_stopped_ends_with_the_run_that_started_it():
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        process = ReportAhead()
+        os.write(writing, str(process._process.pid).encode())
+        signal.pause()
+        os._exit(0)
+    pid = int(os.read(reading, 20))
+    assert until(lambda: "numpy" in Path(f"/proc/{pid}/maps").read_text())  # it has asked the kernel by then
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
+    assert until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
+
+
+@pytest.mark.torch
+def test_a_run_on_this_machine_measures_while_it_rests(tmp_path):
+    folder = tmp_path / "run"
+    sizes = ["-b", "1K", "-e", "1M", "-n", "300"]
+    job = mpi_jobs.start("run", "all_reduce", "--ranks", "2", *sizes, "--out", folder)
+    journal = folder / "journal.jsonl"
+    assert until(lambda: journal.exists() and '"kind":"measurement"' in journal.read_text())
+    seen = [state(pid) for pid in below(job.pid)]
+    measured = journal.read_text().count('"kind":"measurement"')
+    printed, errors = job.communicate(timeout=mpi_jobs.LIMIT)
+    assert job.returncode == 0, printed + errors
+    assert measured < 11 and seen == ["T"]
+    assert (folder / "report.html").exists()
+
+
+def below(pid: int) -> list[int]:
+    """The processes beneath one that are there to draw its report."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = [child for each in children for child in below(int(each))]
+    return [*found, *([pid] if b"report_ahead" in Path(f"/proc/{pid}/cmdline").read_bytes() else [])]
