@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench import __version__
 from bench.model.errors import EXIT_HELP
 
 from .json_output import JSON, print_json
 from .option_types import PATH, SITE, TITLE, VERDICTS, option, profile_option
 
 PAPERS = ("a4", "us-letter")
+MOST_EDITED = 8  # verdicts that verify names
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
@@ -33,7 +35,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     from bench.model.verdict import EXIT
     from bench.store import load as load_run
 
-    from .page import own_profile, refresher
+    from .page import own_profile, refresher, warn_unclosed
     from .terminal import summarise
 
     gc.disable()  # a process of seconds; looking for cycles among the rows of 64 nodes takes a third of them
@@ -42,6 +44,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
     judged = judge(load_run(run_folder), profile)
     unsaved = _save(judged, refresh)
+    warn_unclosed(judged.run)
     if as_json:
         from .answers import judge_answer
 
@@ -80,25 +83,24 @@ def report(
 ) -> int:
     """Write the report of a run folder again."""
     from bench.judge.verdicts import status
-    from bench.model.profile import parse
     from bench.model.verdict import EXIT
     from bench.run.finish import judge_and_save
     from bench.store import held, judged_by
     from bench.store.titles import save_titles
     from reports import evidence, write, write_pdf
 
-    from .page import own_profile, where_report
+    from .page import last_profile, warn_unclosed, where_report
 
     gc.disable()  # as above
-    text = judged_by(run_folder)
-    profile = parse(text, "the profile of the last judgement") if text else own_profile(run_folder)
+    text, profile = judged_by(run_folder), last_profile(run_folder)
     with held(run_folder):
         if title is not None or site is not None:
             save_titles(run_folder, title, site)
         seen = evidence(run_folder)
-        judged = judge_and_save(run_folder, profile)
+        judged = judge_and_save(run_folder, profile, closing=False)
         write(judged, seen)
         printed = write_pdf(judged, paper) if pdf else None
+    warn_unclosed(judged.run)
     if text:
         click.echo(
             f"judged by {profile.name}, as last time; to use the run's own profile: railgauge judge {run_folder}"
@@ -109,25 +111,35 @@ def report(
     return EXIT[status(judged)]
 
 
-@click.command(epilog="Exit status: 0 PASS, 1 FAIL, 2 wrong usage, 3 no digests were recorded.")
+@click.command(
+    epilog="Exit status: 0 PASS, 1 FAIL, 2 wrong usage, 3 no digests were recorded, or another version judged."
+)
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @option("--sha256 DIGEST", "The digest on a printed report: the folder must be the evidence of that report")
 def verify(run_folder: Path, sha256: str | None) -> int:
     """Check that the evidence in a run folder is as it was when the run ended.
 
-    It holds every file against SHA256SUMS of the folder, which sha256sum --check reads too, and the reports against
-    what was drawn. What verdicts.json says, railgauge judge says again from the evidence.
+    It holds every file against SHA256SUMS of the folder, which sha256sum --check reads too, the reports against what
+    was drawn, and verdicts.json against what judging the evidence by the same profile says.
     """
     from bench.model.verdict import EXIT, Status
-    from bench.store import manifest_of
+    from bench.run.finish import edited_verdicts
+    from bench.store import load, manifest_of
     from bench.store.sums import changed_reports, changes, evidence_digest
 
-    manifest_of(run_folder)
+    from .page import last_profile
+
+    made_by = manifest_of(run_folder).versions.get("railgauge", "")
     found, digest = [*changes(run_folder), *changed_reports(run_folder)], evidence_digest(run_folder)
     if sha256 is not None and digest != sha256.strip().lower():
         found.append(f"the report with the digest {sha256} was made of other evidence")
-    status = Status.FAIL if found else Status.PASS
-    for line in found:
+    # evidence that was changed is judged otherwise anyway
+    edited = [] if found else edited_verdicts(load(run_folder), last_profile(run_folder))
+    status = Status.FAIL if found or edited else Status.PASS
+    if edited and made_by != __version__:
+        status = Status.INCONCLUSIVE
+        edited = [f"the run is of RailGauge {made_by or 'without a version'}, this is {__version__}", *edited]
+    for line in (*found, *edited[:MOST_EDITED]):
         click.echo(line)
     click.echo(f"{status.shown}: SHA-256 of the evidence: {digest}")
     return EXIT[status]

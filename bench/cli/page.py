@@ -13,6 +13,7 @@ from bench.store import MANIFEST, RunError, manifest_of
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
+    from bench.store import Run
 
 
 def write_report(judged: Evidence) -> None:
@@ -46,3 +47,19 @@ def own_profile(folder: Path) -> Profile:
         return parse(manifest_of(folder).profile_text, "the run's own profile")
     except ProfileError as error:
         raise RunError(f"{folder} is damaged: {MANIFEST}: profile_text: {error}") from None
+
+
+def last_profile(folder: Path) -> Profile:
+    """The profile that the folder was judged by last."""
+    from bench.store import judged_by
+
+    text = judged_by(folder)
+    return parse(text, "the profile of the last judgement") if text else own_profile(folder)
+
+
+def warn_unclosed(run: Run) -> None:
+    """Say in one line that a run which ended has lost its checksums."""
+    from bench.run.finish import unclosed
+
+    if why := unclosed(run):
+        click.echo(f"railgauge: {why}", err=True)

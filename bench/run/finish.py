@@ -10,21 +10,54 @@ from pathlib import Path
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile
-from bench.model.verdict import EXIT, Status, overall
-from bench.store import UNWRITTEN, RunError, load, save_verdicts, sync
+from bench.model.verdict import EXIT, Status, Verdict, overall
+from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
+from bench.store.files import VERDICTS
 from bench.store.sums import SUMS, record_sums
 
 from .options import Watcher
 
 
-def judge_and_save(folder: Path, profile: Profile, facts_only: bool = False) -> Evidence:
-    """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement."""
+def judge_and_save(
+    folder: Path, profile: Profile, facts_only: bool = False, closing: bool = True
+) -> Evidence:
+    """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement.
+
+    ``closing``: its sums are written where it has none. Who judges it later must not: they would be those of today.
+    """
     sync(folder)
-    if not (folder / SUMS).exists():
+    run = load(folder)
+    if not (folder / SUMS).exists() and (closing or run.ended is None):
         record_sums(folder)
-    judged = judge(load(folder), profile, facts_only)
+    judged = judge(run, profile, facts_only)
     _save(judged)
     return judged
+
+
+def unclosed(run: Run) -> str:
+    """What a run that ended has lost where its sums are gone; "" where they are there."""
+    lost = run.ended is not None and not (run.path / SUMS).exists()
+    return f"{run.path} has no {SUMS}: nothing shows that its files are as the run left them" if lost else ""
+
+
+def edited_verdicts(run: Run, profile: Profile) -> list[str]:
+    """What ``verdicts.json`` says otherwise than judging by the same profile does, a line each."""
+    if not (run.path / VERDICTS).exists():
+        return []
+    of_facts = (False, True) if run.manifest.command[1:2] == ("probe",) else (False,)
+    return min((_edited(run.verdicts, judge(run, profile, facts).verdicts) for facts in of_facts), key=len)
+
+
+def _edited(saved: tuple[Verdict, ...], now: tuple[Verdict, ...]) -> list[str]:
+    before, after = (dict.fromkeys(map(_short, found)) for found in (saved, now))
+    return [
+        *(f"{VERDICTS} says, and the evidence does not: {line}" for line in before if line not in after),
+        *(f"{VERDICTS} does not say, and the evidence does: {line}" for line in after if line not in before),
+    ]
+
+
+def _short(verdict: Verdict) -> str:
+    return f"{verdict.status.shown} {verdict.check}: {verdict.subject}: {verdict.measured}"
 
 
 def finish(

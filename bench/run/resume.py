@@ -151,7 +151,7 @@ def resumable(run: Run) -> None:
         command = run.manifest.command[1:2]
         name = command[0] if command else run.manifest.launcher
         raise OtherRun(
-            f"{run.path} is of railgauge {name}: only accept and run go on where they stopped; start it anew"
+            f"{run.path} is of railgauge {name}: only runs of railgauge accept and railgauge run can be resumed"
         )
     if not run.plan.cases and run.measurements:
         raise ResumeRefused(f"{run.path} has measurements and no plan.json: copy the folder again")

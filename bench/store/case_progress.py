@@ -39,7 +39,7 @@ def case_progress(run: Run) -> CaseProgress:
     return CaseProgress(measured, lost, frozenset(planned) - measured - lost)
 
 
-ANEW = "start it anew: only accept and run go on where they stopped"
+ANEW = "start it again from the beginning: only runs of railgauge accept and railgauge run can be resumed"
 COPY_AGAIN = "copy the folder again from where it was written"
 
 

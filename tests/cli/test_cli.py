@@ -127,7 +127,7 @@ def test_a_run_that_never_goes_on_is_wrong_usage_for_resume(tmp_path, command):
     (path / MANIFEST).write_text(json.dumps({**row, "command": ["railgauge", command]}))
     done = cli("resume", path)
     assert done.returncode == 2, done.stderr
-    assert f"is of railgauge {command}: only accept and run go on" in done.stderr
+    assert f"is of railgauge {command}: only runs of railgauge accept and railgauge run can be" in done.stderr
 
 
 def test_a_newer_run_asks_for_an_upgrade(tmp_path):

@@ -165,7 +165,7 @@ def test_the_journal_is_not_followed_through_a_link(tmp_path):
 )
 def test_only_accept_and_run_go_on(tmp_path, command):
     run, _ = interrupted(tmp_path / "run")
-    with pytest.raises(ResumeRefused, match="only accept and run go on"):
+    with pytest.raises(ResumeRefused, match="only runs of railgauge accept and railgauge run can be"):
         resumable(replace(run, manifest=replace(run.manifest, command=command)))
 
 
@@ -207,7 +207,7 @@ def test_a_verdict_says_resume_where_resume_has_something_to_do(tmp_path, name, 
         resumable(run)
         assert run.ended is None or case_progress(run).missing or aside
     else:
-        assert any("start it anew" in step for step in steps)
+        assert any("start it again from the beginning" in step for step in steps)
 
 
 def on_nodes(tmp_path):

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import runs
+from bench import __version__
 from bench.model.profile import ProfileError, parse
 from bench.model.titles import Titles
+from bench.model.verdict import Status
 from bench.run.finish import judge_and_save
 from bench.store import Recorder, RunError
 from bench.store.files import DRAWN
@@ -136,6 +138,50 @@ def test_a_report_that_was_changed_by_hand_is_told(folder):
     command = [sys.executable, "-m", "bench", "verify", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split("\n")[0]) == (1, "report.html was changed since it was drawn")
+
+
+def verified(folder):
+    command = [sys.executable, "-m", "bench", "verify", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.split("\n")
+
+
+def made_by(folder, version):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "versions": {"railgauge": version}}))
+    record_sums(folder)
+
+
+def test_verdicts_that_were_edited_are_told(folder):
+    made_by(folder, __version__)
+    saved = json.loads((folder / "verdicts.json").read_text())
+    edited = saved["verdicts"][0]
+    was, edited["status"] = edited["status"], "pass" if edited["status"] != "pass" else "fail"
+    (folder / "verdicts.json").write_text(json.dumps(saved))
+    status, lines = verified(folder)
+    says, means = Status(edited["status"]).shown, Status(was).shown
+    name = f"{edited['check']}: {edited['subject']}: {edited['measured']}"
+    assert status == 1
+    assert lines[0] == f"verdicts.json says, and the evidence does not: {says} {name}"
+    assert lines[1] == f"verdicts.json does not say, and the evidence does: {means} {name}"
+
+
+def test_verdicts_of_another_version_are_not_called_edited(folder):
+    made_by(folder, "0.0.1")
+    saved = json.loads((folder / "verdicts.json").read_text())
+    del saved["verdicts"][0]
+    (folder / "verdicts.json").write_text(json.dumps(saved))
+    status, lines = verified(folder)
+    assert (status, lines[0]) == (3, f"the run is of RailGauge 0.0.1, this is {__version__}")
+
+
+@pytest.mark.parametrize("command", ["judge", "report"])
+def test_judging_again_does_not_close_a_folder_that_lost_its_sums(folder, command):
+    (folder / SUMS).unlink()
+    words = [sys.executable, "-m", "bench", command, str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "has no SHA256SUMS: nothing shows that its files are as the run left them" in done.stderr
+    assert not (folder / SUMS).exists()
 
 
 def test_a_run_that_was_changed_after_its_end_does_not_go_on(folder):

@@ -25,8 +25,11 @@ _of_run = partial(check, source="RailGauge", beside=True)
 
 
 def _anew(evidence: Evidence) -> str:
-    kept = "start it anew: a case that hung or failed is not measured again by resume"
-    return kept if goes_on(evidence.manifest.command) and evidence.run.plan.cases else ANEW
+    if not goes_on(evidence.manifest.command):
+        return ANEW
+    if not evidence.run.plan.cases:
+        return "start it again from the beginning: no case was planned, so there is nothing to resume"
+    return "start it again from the beginning: a case that hung or failed is not measured again when a run is resumed"
 
 
 @derived

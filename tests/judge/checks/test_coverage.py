@@ -100,7 +100,8 @@ def test_what_is_no_acceptance_says_so_beside_its_verdict(healthy, change, said)
     assert [text for text in spoken(judged.run) if "acceptance" in text] == said
 
 
-KEPT = "start it anew: a case that hung or failed is not measured again by resume"
+KEPT = "start it again from the beginning: a case that hung or failed is not measured again when a run is resumed"
+NO_CASE = "start it again from the beginning: no case was planned, so there is nothing to resume"
 RESUME = "railgauge resume RUN measures what is missing"
 WHY = "; coverage.losses says why it is"
 
@@ -110,7 +111,7 @@ WHY = "; coverage.losses says why it is"
     [
         (run(measurements=()), RESUME),
         (run(measurements=(), losses=(Loss("x", "died", died=True),)), f"{RESUME}{WHY}"),
-        (run(plan=Plan(()), measurements=()), ANEW),
+        (run(plan=Plan(()), measurements=()), NO_CASE),
         (lambda healthy: run(measurements=(), losses=all_lost(healthy))(healthy), f"{KEPT}{WHY}"),
         (lambda healthy: run(ended=None, measurements=(), losses=all_lost(healthy))(healthy), f"{KEPT}{WHY}"),
         (lambda healthy: run(measurements=())(manifest(command=("railgauge", "soak"))(healthy)), ANEW),
