@@ -184,7 +184,8 @@ class Gpu:
 
     ``nvlinks`` () means that it has none, None that NVML would not say; ``fabric`` None: it is in none, or unknown.
     ``limits`` are the reasons NVML gives for the present clocks (``sw_power_cap``, ``hw_slowdown`` …).
-    ``compute_mode`` other than "default" keeps a second process off it. Power in W, temperature in °C.
+    ``compute_mode`` other than "default" keeps a second process off it. Power in W, temperature in °C;
+    ``power_limit_default`` is what the board draws at most where nobody sets a limit.
     """
 
     index: int
@@ -206,6 +207,7 @@ class Gpu:
     temperature: int | None = None
     power: float | None = None
     power_limit: float | None = None
+    power_limit_default: float | None = None
     persistence: bool | None = None
     mig: bool | None = None
     compute_mode: str | None = None

@@ -115,7 +115,10 @@ class LogChannel:
 
 @dataclass(frozen=True)
 class Member:
-    """A rank of a communicator. ``stage`` is what the line reports: Init START, Init COMPLETE, ..."""
+    """A rank of a communicator. ``stage`` is what the line reports: Init START, Init COMPLETE, ...
+
+    ``id``: the number that all ranks of the communicator have in common, ``0x49bbd7790311d5eb``; "" where none is said.
+    """
 
     rank: int
     nranks: int
@@ -124,6 +127,7 @@ class Member:
     nodes: int
     device: int | None
     line: int
+    id: str = ""
 
 
 @dataclass(frozen=True)

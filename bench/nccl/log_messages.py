@@ -190,13 +190,14 @@ _STAGE = re.compile(r"- ((?:Init|Destroy|Abort|Revoke) (?:START|COMPLETE))")
 MOST_RANKS = 1 << 18  # no job has so many; for each rank that a line claims something is looked up
 _NODES = re.compile(r"nNodes (\d{1,7}) ")
 _DEVICE = re.compile(r"cudaDev (\d{1,5}) ")
+_ID = re.compile(r"commId (0x[0-9a-fA-F]{1,16}) ")
 
 
 def _member(line: LogLine) -> Iterator[object]:
     head = _MEMBER.match(line.text)
     if head and int(head[2]) < int(head[3]) <= MOST_RANKS:
-        stage, nodes, device = (
-            pattern.search(line.text, head.end()) for pattern in (_STAGE, _NODES, _DEVICE)
+        stage, nodes, device, number = (
+            pattern.search(line.text, head.end()) for pattern in (_STAGE, _NODES, _DEVICE, _ID)
         )
         yield Member(
             rank=int(head[2]),
@@ -206,6 +207,7 @@ def _member(line: LogLine) -> Iterator[object]:
             nodes=int(nodes[1]) if nodes else 0,
             device=int(device[1]) if device else None,
             line=line.number,
+            id=number[1] if number else "",
         )
 
 

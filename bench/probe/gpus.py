@@ -138,6 +138,7 @@ def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
         temperature=celsius(ask, handle),
         power=scaled(ask("nvmlDeviceGetPowerUsage", handle), _MILLI),
         power_limit=scaled(ask("nvmlDeviceGetEnforcedPowerLimit", handle), _MILLI),
+        power_limit_default=scaled(ask("nvmlDeviceGetPowerManagementDefaultLimit", handle), _MILLI),
         persistence=None if persistence is None else bool(persistence),
         mig=None if mig is None else bool(mig[0]),
         compute_mode=None if mode is None else _named(mode),

@@ -1007,6 +1007,47 @@ tampering("a row says less of its noise than its blocks", INCONCLUSIVE, "limits.
 )
 
 
+# ── what a third hunt found that passed ─────────────────────────────────────────────────────────────────
+
+
+tampering("two ports have one LID", FAIL, "rails.subnet", "n0 mlx5_3/1 and n1 mlx5_3/1", "LID 3")(
+    machine(1, lambda n: with_port(n, "mlx5_3", lid=3))
+)
+tampering("two ports of different rails have one LID", FAIL, "rails.subnet", "n0 mlx5_5/1 and n1 mlx5_3/1")(
+    machine(1, lambda n: with_port(n, "mlx5_3", lid=5))
+)
+tampering("an adapter's GUID is on two nodes", FAIL, "rails.guids", "n0 mlx5_3 and n1 mlx5_4", "a088:c203")(
+    lambda run: machine(0, lambda n: with_port(n, "mlx5_3", node_guid="a088:c203:0012:3456"))(
+        machine(1, lambda n: with_port(n, "mlx5_4", node_guid="a088:c203:0012:3456"))(run)
+    )
+)
+tampering("two ports of a node have one GUID", FAIL, "rails.guids", "n1 mlx5_3/1 and n1 mlx5_4/1")(
+    lambda run: machine(1, lambda n: with_port(n, "mlx5_4", gid=n.ports[3].gid))(run)
+)
+tampering("a GPU's serial number is on two nodes", FAIL, "gpus.uuids", "n0 GPU 2 and n1 GPU 3", "165042")(
+    lambda run: machine(0, lambda n: with_gpu(n, 2, serial="1650422000123"))(
+        machine(1, lambda n: with_gpu(n, 3, serial="1650422000123"))(run)
+    )
+)
+tampering("two GPUs of a node have one UUID", FAIL, "gpus.uuids", "n1 GPU 2 and n1 GPU 3")(
+    machine(1, lambda n: with_gpu(n, 3, uuid=n.gpus[2].uuid))
+)
+
+tampering(
+    "a rank's log is of another run", INCONCLUSIVE, "nccl.ranks", "rank 5", "0x9, those of 15 others of 0x7"
+)(log(5, lambda text: text.replace("commId 0x7", "commId 0x9")))
+tampering("NCCL goes by host memory inside a node", FAIL, "nccl.nvlink", "rank 5", "5 to 6 by SHM")(
+    log(5, lambda text: f"{text}{SAID}Channel 00 : 5[5] -> 6[6] via SHM/direct/direct\n")
+)
+tampering("NCCL goes by the network inside a node", FAIL, "nccl.nvlink", "rank 5", "5 to 6 by NET")(
+    log(5, lambda text: f"{text}{SAID}Channel 00/0 : 5[5] -> 6[6] [send] via NET/IB/5/GDRDMA\n")
+)
+
+tampering("every GPU may draw half of its power", INCONCLUSIVE, "gpus.alike", "n0 GPU 0", "350 W", "700 W")(
+    lambda run: gpus(power_limit=350.0, power_limit_default=700.0)(run)
+)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

@@ -39,6 +39,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "nvmlDeviceGetTemperatureV": lambda gpu, sensor: 32,
     "nvmlDeviceGetPowerUsage": lambda gpu: 71500,
     "nvmlDeviceGetEnforcedPowerLimit": lambda gpu: 700000,
+    "nvmlDeviceGetPowerManagementDefaultLimit": lambda gpu: 650000,
     "nvmlDeviceGetPersistenceMode": lambda gpu: 1,
     "nvmlDeviceGetMigMode": lambda gpu: [0, 0],
     "nvmlDeviceGetComputeMode": lambda gpu: 0,

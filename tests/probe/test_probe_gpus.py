@@ -18,6 +18,7 @@ def test_a_gpu_is_read_in_base_units(tmp_path):
     assert (gpu.memory_total, gpu.memory_free) == (85520809984, 85000000000)
     assert (gpu.clock_sm, gpu.clock_memory_max) == (1980e6, 2619e6)
     assert (gpu.power, gpu.power_limit, gpu.temperature) == (71.5, 700.0, 31)
+    assert gpu.power_limit_default == 650.0
     assert (gpu.persistence, gpu.mig, gpu.compute_mode, gpu.processes) == (True, False, "default", 0)
     assert gpu.limits == ("gpu_idle", "sw_power_cap")
     assert gpu.ecc == Ecc(True, 0, 10, 1, 11, 1, 2, False, True)

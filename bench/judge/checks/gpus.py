@@ -235,9 +235,10 @@ SAME: tuple[tuple[str, str, float, Callable[[Gpu], float | None]], ...] = (
 
 @_of_gpus(
     "gpus.alike",
-    wanted=f"at least {show_share(ALIKE)} of the median GPU",
-    source="its peers",
+    wanted=f"at least {show_share(ALIKE)} of the median GPU, and of its own default power limit",
+    source="its peers, and NVML",
     on_fail="take the limit away (nvidia-smi -pl, nvidia-smi -rgc), or have the board replaced by one like the others",
+    on_inconclusive="take the limit away (nvidia-smi -pl WATTS), or know that the figures are those of capped GPUs",
     every="every GPU may draw as much power, and has as much memory and clock, as the others",
 )
 def alike(evidence: Evidence) -> Iterator[Finding]:
@@ -254,9 +255,17 @@ def alike(evidence: Evidence) -> Iterator[Finding]:
             for (name, sign, unit, read), most in zip(SAME, usual, strict=True)
             if (value := read(gpu)) is not None and value < ALIKE * most
         ]
-        return not less, "; ".join(less) or "like the others"
+        capped = "" if less else _capped(gpu)
+        return None if capped else not less, "; ".join(less) or capped or "like the others"
 
     return find(evidence)
+
+
+def _capped(gpu: Gpu) -> str:
+    """A limit that all GPUs have alike is no fault of one, and perhaps meant."""
+    limit, default = gpu.power_limit, gpu.power_limit_default
+    low = limit is not None and default is not None and limit < ALIKE * default
+    return f"power limit {limit:.0f} W, and its default {default:.0f} W" if low else ""
 
 
 def _no_nvlink(evidence: Evidence) -> str:

@@ -1,4 +1,4 @@
-"""What must not occur twice among the nodes: an address, a port's GUID, a GPU's UUID."""
+"""What must not occur twice: an address, the GUID of a port or an HCA, the UUID or serial number of a GPU."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _no_infiniband(evidence: Evidence) -> str:
 
 @check(
     "rails.guids",
-    wanted="each on one node",
+    wanted="each once",
     source="InfiniBand: a GUID is one port's alone",
     on_fail="find the two adapters (ibstat) and have the wrong one flashed with a GUID of its own",
     on_inconclusive="see ibstat, and /sys/class/infiniband on every node",
@@ -66,18 +66,21 @@ def _no_infiniband(evidence: Evidence) -> str:
     facts_only=True,
 )
 def guids(evidence: Evidence) -> Iterator[Finding]:
-    """Every port GUID of a rail is on one node."""
-    return _once(
-        (role.port.guid, node.name, role.name)
+    """Every port GUID of a rail is one rail's, and every HCA's GUID is on one node."""
+    ports = [
+        (node.name, role.name, role.port)
         for node in evidence.nodes
         for role in rails_of(node, evidence.rails)
         if role.port
-    )
+    ]
+    yield from _once(((port.guid, node, name) for node, name, port in ports), "rails")
+    hcas = ((port.node_guid, node, port.hca) for node, _, port in ports if _is_set(port.node_guid))
+    yield from (each for each in _once(hcas) if not each.ok)
 
 
 @check(
     "gpus.uuids",
-    wanted="each on one node",
+    wanted="each once",
     source="NVIDIA: a UUID is one GPU's alone",
     on_fail="see nvidia-smi -L on both nodes: two names for one machine are one node",
     unit="GPU UUIDs",
@@ -89,21 +92,34 @@ def guids(evidence: Evidence) -> Iterator[Finding]:
     facts_only=True,
 )
 def uuids(evidence: Evidence) -> Iterator[Finding]:
-    """Every GPU's UUID is on one node."""
-    return _once((gpu.uuid, node.name, f"GPU {gpu.index}") for node in evidence.nodes for gpu in node.gpus)
+    """Every UUID is one GPU's, and every GPU's serial number is on one node."""
+    gpus = [(node.name, f"GPU {gpu.index}", gpu) for node in evidence.nodes for gpu in node.gpus]
+    yield from _once(((gpu.uuid, node, name) for node, name, gpu in gpus), "GPUs")
+    # GPUs of one board may bear its number
+    serials = ((f"serial number {gpu.serial}", node, name) for node, name, gpu in gpus if _is_set(gpu.serial))
+    yield from (each for each in _once(serials) if not each.ok)
 
 
-def _once(found: Iterable[tuple[str | None, str, str]]) -> Iterator[Finding]:
-    """``found``: what must be unique (None: not known), its node, its device there."""
+def _is_set(text: str | None) -> bool:
+    """Of a virtual function a GUID is 0, and so is the serial number of a board that has none."""
+    return bool((text or "").strip("0:x"))
+
+
+def _once(found: Iterable[tuple[str | None, str, str]], of: str = "nodes") -> Iterator[Finding]:
+    """``found``: what must be unique (None: not known), its node, its device there. ``of``: each is one node's, else
+    one such device's.
+    """
     where: dict[str, dict[str, str]] = {}
     for what, node, device in found:
         if what is None:
             yield Finding(f"{node} {device}", None, "it is not known")
         else:
-            where.setdefault(what, {}).setdefault(node, device)
-    for what, nodes in where.items():
-        subject = " and ".join(f"{node} {device}" for node, device in nodes.items())
-        yield Finding(subject, len(nodes) == 1, f"{what} is on {len(nodes)} nodes")
+            subject = f"{node} {device}"
+            where.setdefault(what, {}).setdefault(node if of == "nodes" else subject, subject)
+    for what, subjects in where.items():
+        yield Finding(
+            " and ".join(subjects.values()), len(subjects) == 1, f"{what} is on {len(subjects)} {of}"
+        )
 
 
 def _leads_out(interface: Interface, rails: Rails) -> bool:

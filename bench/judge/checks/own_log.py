@@ -1,4 +1,4 @@
-"""Checks that the log of each rank is its own, and that no setting and library that NCCL took distorts the run."""
+"""Checks that the log of each rank is its own, and that nothing that NCCL read or chose distorts the run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from bench.judge import nccl_log
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding
+from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.model.facts import Gpu
 from bench.model.majority import odd_ones
-from bench.model.units import show_count
+from bench.model.units import show_count, show_some
 from bench.nccl.distortions import FAIL, distortions
 from bench.nccl.log import LogProcess
 
@@ -28,8 +29,16 @@ from .exclusion import LOGGED
     unless=LOGGED,
 )
 def own(evidence: Evidence) -> Iterator[Finding]:
-    """Every rank's log speaks of that rank among all of the job, and of the NCCL that the others have."""
+    """Every rank's log is of that rank in the communicator of all, and of the NCCL that the others have."""
     world = len(evidence.ranks)
+    ids = {
+        f"rank {each.given}": found[-1]
+        for each in evidence.log.processes
+        if (found := [member.id for member in each.members if member.nranks == world and member.id])
+    }
+    for odd in odd_ones(ids):
+        others = f"{odd.peers} others of {odd.usual}" if odd.usual else "the others of no one communicator"
+        yield Finding(odd.name, None, f"its log is of communicator {odd.value}, those of {others}")
     versions = {
         f"rank {each.given}": ", ".join(each.versions) for each in evidence.log.processes if each.versions
     }
@@ -56,6 +65,62 @@ def _nodes(process: LogProcess, evidence: Evidence) -> Iterator[Finding]:
     if process.given is not None and evidence.profile.nvlink_nodes == 1 and spread - {count}:
         text = f"NCCL counts {' and '.join(show_count(each, 'node') for each in sorted(spread))}, the run has {count}"
         yield Finding(f"rank {process.given}", None, text)
+
+
+def _no_nvlink(evidence: Evidence) -> str:
+    several = any(count > 1 for count in evidence.run.ranks_on.values())
+    links = any(gpu.nvlinks for node in evidence.nodes for gpu in node.gpus)
+    return "" if several and links else "no node has two ranks whose GPUs show NVLinks"
+
+
+@check(
+    "nccl.nvlink",
+    subject="all ranks",
+    wanted="P2P",
+    source=nccl_log.SOURCE,
+    on_fail="see why P2P is off: nvidia-smi topo -p2p n, NCCL_P2P_*, and whether containers share /dev/shm and IPC",
+    every="no channel between GPUs that NVLink joins goes by host memory or a network",
+    unit="logs",
+    unless=(*LOGGED, _no_nvlink),
+)
+def nvlink(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """NCCL's channels between GPUs of a node that NVLink joins go by P2P, not by host memory or a network."""
+    here = {(node.name, gpu.index): gpu for node in evidence.nodes for gpu in node.gpus}
+    places = {rank: (evidence.run.node_of[rank], index) for rank, index in evidence.gpu_of_rank.items()}
+    gpus = {rank: here[place] for rank, place in places.items() if place in here}
+    # a channel names ranks of its communicator: only where all are of the whole job are they the run's
+    world = {len(evidence.ranks)}
+    plain = [
+        process
+        for process in evidence.log.processes
+        if process.given is not None and {each.nranks for each in process.members} == world
+    ]
+    if not plain:
+        yield NotApplicable("no log is of the communicator of all ranks alone", "all ranks")
+    for process in plain:
+        detours = [
+            channel
+            for channel in process.channels
+            if channel.transport in ("SHM", "NET")
+            and _by_nvlink(channel.source, channel.target, gpus, evidence)
+        ]
+        pairs = dict.fromkeys(f"{each.source} to {each.target} by {each.transport}" for each in detours)
+        text = f"channels from {show_some([*pairs], 3)}" if pairs else "by P2P"
+        yield Finding(f"rank {process.given}", not detours, text)
+
+
+def _by_nvlink(one: int, other: int, gpus: Mapping[int, Gpu], evidence: Evidence) -> bool:
+    """Whether NVLink surely joins the GPUs of two ranks of a node: directly, or by NVSwitches."""
+    if one == other or not (one in gpus and other in gpus):
+        return False
+    if evidence.run.node_of[one] != evidence.run.node_of[other]:
+        return False
+    ways = [{link.peer for link in gpus[rank].nvlinks or () if link.active} for rank in (one, other)]
+    addresses = {gpu.pci.address for gpu in gpus.values() if gpu.pci}
+    if all(way and None not in way for way in ways):
+        there = gpus[other].pci
+        return not (ways[0] | ways[1]) & addresses or (there is not None and there.address in ways[0])
+    return all(ways) and evidence.profile.nvlink is not None
 
 
 @check(

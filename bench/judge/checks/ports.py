@@ -24,6 +24,7 @@ from bench.model.units import show_count, show_rate
 
 CABLE = "reseat or change the cable, then: railgauge probe"
 SUBNET = "start the subnet manager, or see why it left this port out: sminfo, ibstat"
+TWO_LIDS = "see which port answers (smpquery portinfo LID), and have the subnet manager assign LIDs anew"
 BY_HAND = "read it by hand: ibstat, or cat /sys/class/infiniband/*/ports/*/rate"
 NO_RAIL = (
     "has no rail that could be judged",
@@ -270,14 +271,39 @@ def link_layer(device: Device, evidence: Evidence) -> Answer:
     facts_only=True,
 )
 def subnet(evidence: Evidence) -> Iterator[Finding]:
-    """Every InfiniBand rail has a LID and knows its subnet manager, and every node is in the subnets of the others."""
+    """Every InfiniBand rail knows its subnet manager and has a LID of its own, in the subnets of the other nodes."""
     yield from _subnet(evidence)
+    yield from _lids(evidence)
     most = max((len(rails_of(node, evidence.rails)) for node in evidence.nodes), default=0)
     whole = [node for node in evidence.nodes if len(rails_of(node, evidence.rails)) == most]
     nodes = {node.name: _subnets(node, evidence.rails) for node in whole}
     for each in odd_ones({name: text for name, text in nodes.items() if text}):
         others = f"those of {each.peers} others: {each.usual}" if each.usual else "there is no majority"
         yield Finding(each.name, False, f"its rails are in the subnets {each.value}; {others}")
+
+
+def _lids(evidence: Evidence) -> Iterator[Finding]:
+    """The LIDs that two rails have in one subnet.
+
+    Rails of their own fabrics often have the same prefix and the same LID of their subnet managers: between two rails
+    a LID counts as one subnet's only where most LIDs are on one port.
+    """
+    ports = [
+        (f"{node.name} {role.name}", role.name, role.port)
+        for node in evidence.nodes
+        for role in rails_of(node, evidence.rails)
+        if role.port and role.port.lid and role.port.sm_lid and role.port.gid
+    ]
+    where: dict[tuple[str, int | None, int | None], list[tuple[str, str]]] = {}
+    for subject, rail, port in ports:
+        where.setdefault(((port.gid or "")[:19], port.sm_lid, port.lid), []).append((subject, rail))
+    one_fabric = sum(len(found) == 1 for found in where.values()) > len(where) / 2
+    for (prefix, manager, lid), found in where.items():
+        same_rail = len({rail for _, rail in found}) < len(found)
+        if len(found) > 1 and (same_rail or one_fabric):
+            text = f"LID {lid} is on {len(found)} ports in the subnet {prefix} of the subnet manager with LID {manager}"
+            subject = " and ".join(subject for subject, _ in found)
+            yield Finding(subject, False, text, wanted="each LID on one port", step=TWO_LIDS)
 
 
 def _subnets(node: Node, rails: Rails) -> str:

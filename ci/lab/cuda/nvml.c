@@ -172,3 +172,4 @@ Result nvmlDeviceGetCurrentClocksEventReasons(Device device, unsigned long long 
 Result nvmlDeviceGetTemperature(Device device, int sensor, unsigned *celsius) { PLANTED; *celsius = 40; return FINE; }
 Result nvmlDeviceGetPowerUsage(Device device, unsigned *milliwatts) { PLANTED; *milliwatts = 120000; return FINE; }
 Result nvmlDeviceGetEnforcedPowerLimit(Device device, unsigned *milliwatts) { PLANTED; *milliwatts = 700000; return FINE; }
+Result nvmlDeviceGetPowerManagementDefaultLimit(Device device, unsigned *milliwatts) { PLANTED; *milliwatts = 700000; return FINE; }
