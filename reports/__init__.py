@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
+    from bench.model.profile import Profile
+    from bench.model.verdict import Verdict
 
-__all__ = ["evidence", "refresh", "write", "write_pdf"]
+__all__ = ["evidence", "refresh", "seal_verdicts", "sealed_verdicts", "write", "write_pdf"]
 
 
 def evidence(folder: Path) -> str:
@@ -21,7 +23,7 @@ def evidence(folder: Path) -> str:
 def write(judged: Evidence, digest: str = "") -> list[Path]:
     """Write the reports like ``export.write``. pandas and altair are imported now: a documentation site needs neither.
 
-    ``digest``: the folder's ``evidence``, where other processes may still write to the folder.
+    ``digest``: the folder's ``evidence`` before it was read and judged; "" where the verdicts were only read.
     """
     from .renderer import Renderer
 
@@ -29,9 +31,9 @@ def write(judged: Evidence, digest: str = "") -> list[Path]:
         from .export import write as written
         from .stamp import mark
 
-        digest = digest or evidence(judged.run.path)
+        seen = digest or evidence(judged.run.path)
         files = written(judged, renderer)
-    mark(judged, digest, [str(file.relative_to(judged.run.path)) for file in files])
+    mark(judged, seen, [str(file.relative_to(judged.run.path)) for file in files], fresh=bool(digest))
     return files
 
 
@@ -47,3 +49,17 @@ def refresh(judged: Evidence, digest: str) -> list[Path]:
     from .stamp import is_current
 
     return [] if is_current(judged, digest) else write(judged, digest)
+
+
+def seal_verdicts(judged: Evidence, digest: str) -> None:
+    """Let ``sealed_verdicts`` find what was just judged and saved. ``digest``: see ``write``."""
+    from .stamp import mark
+
+    mark(judged, digest, (), fresh=True)
+
+
+def sealed_verdicts(folder: Path, profile: Profile, digest: str) -> tuple[Verdict, ...]:
+    """The verdicts of a folder that needs no judging, since nothing has changed since that was done; else none."""
+    from .stamp import sealed_verdicts as of_folder
+
+    return of_folder(folder, profile, digest)

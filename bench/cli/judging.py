@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,20 +32,22 @@ if TYPE_CHECKING:
 @JSON
 def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bool = False) -> int:
     """Judge a run folder again, on any machine."""
-    from bench.judge.verdicts import judge, status
     from bench.model.profile import load
     from bench.model.verdict import EXIT
     from bench.store import load as load_run
+    from reports import evidence
 
     from .page import own_profile, refresher, warn_unclosed
-    from .terminal import summarise
 
     gc.disable()  # a process of seconds; looking for cycles among the rows of 64 nodes takes a third of them
     profile = load(profile_name) if profile_name else own_profile(run_folder)
-    # a report must not say other than the verdicts beside it
-    refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
+    with ThreadPoolExecutor(1) as beside:  # it adds up every file while Python loads what judges
+        seen = beside.submit(evidence, run_folder)
+        from bench.judge.verdicts import judge, status
+
+        from .terminal import summarise
     judged = judge(load_run(run_folder), profile)
-    unsaved = _save(judged, refresh)
+    unsaved = _save(judged, refresher(run_folder, seen.result()))
     warn_unclosed(judged.run)
     if as_json:
         from .answers import judge_answer
@@ -56,7 +60,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     return EXIT[status(judged)]
 
 
-def _save(judged: Evidence, refresh: Callable[[Evidence], None] | None) -> str:
+def _save(judged: Evidence, refresh: Callable[[Evidence], None]) -> str:
     """Save the judged run as ``finish.try_to_save`` does, but not into a folder that a running run writes."""
     from bench.run.finish import try_to_save
     from bench.store import RunError, held
@@ -87,7 +91,7 @@ def report(
     from bench.run.finish import judge_and_save
     from bench.store import held, judged_by
     from bench.store.titles import save_titles
-    from reports import evidence, write, write_pdf
+    from reports import evidence, sealed_verdicts, write, write_pdf
 
     from .page import last_profile, warn_unclosed, where_report
 
@@ -96,8 +100,12 @@ def report(
     with held(run_folder):
         if title is not None or site is not None:
             save_titles(run_folder, title, site)
-        seen = evidence(run_folder)
-        judged = judge_and_save(run_folder, profile, closing=False)
+        with ThreadPoolExecutor(1) as beside:  # as above; what draws takes as long
+            digest = beside.submit(evidence, run_folder)
+            import_module("reports.export")
+        seen = digest.result()
+        known = sealed_verdicts(run_folder, profile, seen)
+        judged = judge_and_save(run_folder, profile, closing=False, known=known)
         write(judged, seen)
         printed = write_pdf(judged, paper) if pdf else None
     warn_unclosed(judged.run)

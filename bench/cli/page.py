@@ -29,14 +29,21 @@ def where_report(out: Path) -> None:
         click.echo(f"report: {page}")
 
 
-def refresher(folder: Path) -> Callable[[Evidence], None]:
-    """What draws the reports of a folder that is about to be read, unless they would come out the same."""
-    from reports import evidence, refresh
+def refresher(folder: Path, seen: str) -> Callable[[Evidence], None]:
+    """What draws the reports of a folder again, if it has some that would not come out the same.
 
-    seen = evidence(folder)
+    ``seen``: its ``reports.evidence`` before it was read.
+    """
+    from reports import refresh, seal_verdicts
+
+    # a report must not say other than the verdicts beside it
+    drawn = (folder / "report.html").exists()
 
     def draw(judged: Evidence) -> None:
-        refresh(judged, seen)
+        if drawn:
+            refresh(judged, seen)
+        else:
+            seal_verdicts(judged, seen)
 
     return draw
 

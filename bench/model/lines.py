@@ -297,7 +297,11 @@ class HeardBroadcasts:
 
 @dataclass(frozen=True)
 class DrawnReports:
-    """``drawn.json``: the reports that were drawn, with the digest of each, and a seal of what they were drawn from."""
+    """``drawn.json``: the reports that were drawn, with the digest of each, and a seal of what they were drawn from.
+
+    ``judged``: a seal of the verdicts and of what they were judged from; "" where they were only read.
+    """
 
     files: Mapping[str, str]
     seal: str
+    judged: str = ""

@@ -19,17 +19,22 @@ from .options import Watcher
 
 
 def judge_and_save(
-    folder: Path, profile: Profile, facts_only: bool = False, closing: bool = True
+    folder: Path,
+    profile: Profile,
+    facts_only: bool = False,
+    closing: bool = True,
+    known: tuple[Verdict, ...] = (),
 ) -> Evidence:
     """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement.
 
     ``closing``: its sums are written where it has none. Who judges it later must not: they would be those of today.
+    ``known``: what judging it is known to say (see ``reports.sealed_verdicts``), so that it is not done again.
     """
     sync(folder)
     run = load(folder)
     if not (folder / SUMS).exists() and (closing or run.ended is None):
         record_sums(folder)
-    judged = judge(run, profile, facts_only)
+    judged = Evidence(run, profile).judged(known) if known else judge(run, profile, facts_only)
     _save(judged)
     return judged
 

@@ -1,5 +1,6 @@
 """The stamp: reports are drawn again unless they would come out the same."""
 
+import gc
 import json
 import os
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 import reports
 import runs
+from bench.cli import judging
 from bench.judge.evidence import Evidence
 from bench.model.profile import parse
 from bench.model.verdict import Status
@@ -207,3 +209,75 @@ def test_the_verdicts_and_the_stamp_are_no_evidence(folder):
         (folder / name).write_text("other")
     assert reports.evidence(folder) == seen
     assert Path(folder / "verdicts.json").exists()
+
+
+def known(path, profile=runs.LOCAL):
+    return reports.sealed_verdicts(path, profile, reports.evidence(path))
+
+
+def test_verdicts_of_a_folder_in_which_nothing_changed_are_known_without_judging(folder, monkeypatch):
+    found = known(folder)
+    assert found == load(folder).verdicts and found
+    monkeypatch.setattr(finish, "judge", None)
+    assert finish.judge_and_save(folder, runs.LOCAL, known=found).verdicts == found
+
+
+def test_judging_alone_seals_the_verdicts(tmp_path, monkeypatch):
+    path = runs.folder(tmp_path / "alone")
+    seen = reports.evidence(path)
+    reports.seal_verdicts(finish.judge_and_save(path, runs.LOCAL), seen)
+    assert known(path) == load(path).verdicts != ()
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "facts.jsonl", "journal.jsonl", "logs/rank0.log", "new.txt"]
+)
+def test_verdicts_of_other_evidence_are_judged_again(folder, name):
+    before = (folder / name).read_text() if (folder / name).exists() else ""
+    (folder / name).write_text(before + "\n")
+    assert known(folder) == ()
+
+
+def test_an_edited_verdict_is_judged_again(folder):
+    file = folder / "verdicts.json"
+    told = json.loads(file.read_text())
+    told["verdicts"][0]["status"] = "fail" if told["verdicts"][0]["status"] == "pass" else "pass"
+    file.write_text(json.dumps(told))
+    assert known(folder) == ()
+    file.unlink()
+    assert known(folder) == ()
+
+
+def test_an_edited_sentence_does_not_outlive_the_next_report(folder):
+    file = folder / "verdicts.json"
+    text = file.read_text()
+    told = json.loads(text)
+    told["verdicts"][0]["message"] = "all is well"  # nobody reads it: it follows from the other fields
+    file.write_text(json.dumps(told))
+    finish.judge_and_save(folder, runs.LOCAL, known=known(folder))
+    assert file.read_text() == text
+
+
+def test_verdicts_by_another_profile_code_or_user_are_judged_again(folder, monkeypatch, tmp_path):
+    assert known(folder, parse(OTHER, "other.toml")) == ()
+    with monkeypatch.context() as changed:
+        changed.setattr(stamp, "PACKAGES", (tmp_path,))
+        assert known(folder) == ()
+    with monkeypatch.context() as changed:
+        changed.setattr(stamp, "version", lambda name: f"{name} 0")
+        assert known(folder) == ()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
+    assert known(folder) == ()
+
+
+def test_drawing_verdicts_that_were_only_read_does_not_vouch_for_them(folder):
+    reports.write(Evidence(load(folder), runs.LOCAL))
+    assert known(folder) == ()
+
+
+def test_a_report_after_judging_does_not_judge_again(tmp_path, monkeypatch):
+    path = runs.folder(tmp_path / "judged")
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    said = judging.judge.callback(path, None, False)
+    monkeypatch.setattr(finish, "judge", None)
+    assert judging.report.callback(path) == said
