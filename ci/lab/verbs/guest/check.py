@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -87,6 +88,21 @@ class Tally:
             work(self)
         except Exception as error:
             self.true(work.__name__, False, f"{type(error).__name__}: {error}")
+
+
+# ── the lab itself ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def wires(tally: Tally) -> None:
+    """Every rail connects the two machines, before anything is asked of RailGauge; else what both machines know."""
+    for rail in range(9):
+        try:
+            socket.create_connection((f"10.{rail}.0.2", 22), timeout=20.0).close()
+            broken = ""
+        except OSError as error:
+            ask = f"ip -s link show r{rail}; ip address show r{rail}; ip neigh; rdma link; grep virtio /proc/interrupts"
+            broken = f"{error}\n{sh(ask).stdout}\n{PEER}:\n{on_peer(ask)}"
+        tally.true(f"r{rail} connects the machines", not broken, broken)
 
 
 # ── facts ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -313,7 +329,7 @@ def layers_lost(tally: Tally) -> None:
     tally.check("other rails that do not pass", odd, {})
 
 
-PARTS = (healthy, texts, selection, traffic, loss, down, command, side_by_side, layers_lost)
+PARTS = (wires, healthy, texts, selection, traffic, loss, down, command, side_by_side, layers_lost)
 
 
 def main() -> int:
