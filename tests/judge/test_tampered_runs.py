@@ -1048,6 +1048,37 @@ tampering("every GPU may draw half of its power", INCONCLUSIVE, "gpus.alike", "n
 )
 
 
+for _phase in ("collectives", "ring", "pairs", "rails", "pinned-3"):
+    tampering(
+        f"all rails count twice what they carry in {_phase}", INCONCLUSIVE, "rails.share", "n0", "at most"
+    )(rails_count(_phase, (0, 1), 2.0))
+tampering(
+    "one node's rails count twice what they carry", INCONCLUSIVE, "rails.share", "n1", "at most", nodes=4
+)(rails_count("collectives", (1,), 2.0))
+tampering(
+    "all rails count half of the collectives", INCONCLUSIVE, "rails.share", "all nodes", "at least", nodes=4
+)(rails_count("collectives", (0, 1, 2, 3), 0.55))
+
+
+@tampering("the clocks of two ranks are each other's", INCONCLUSIVE, "gpus.throttled", "n0 rank 4", "GPU-5")
+def _(run: Run) -> Run:
+    swapped = {4: 5, 5: 4}
+    return replace(
+        run, health=tuple(replace(line, rank=swapped.get(line.rank, line.rank)) for line in run.health)
+    )
+
+
+@tampering(
+    "the clocks of a rank are those of another node", INCONCLUSIVE, "gpus.throttled", "n0 rank 4", "GPU-12"
+)
+def _(run: Run) -> Run:
+    far = {line.phase: line.gpu for line in run.health if line.rank == 12}
+    return replace(
+        run,
+        health=tuple(replace(line, gpu=far[line.phase]) if line.rank == 4 else line for line in run.health),
+    )
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

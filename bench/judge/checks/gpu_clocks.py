@@ -46,9 +46,30 @@ def throttled(evidence: Evidence) -> Iterator[Finding]:
     for line in evidence.run.health:
         if line.gpu is not None:
             by_rank.setdefault(line.rank, []).append(line)
-    phases = _measured(evidence)
+    phases, own = _measured(evidence), _reported(evidence)
     for rank in evidence.ranks:
-        yield _finding(rank.rank, rank.node, by_rank.get(rank.rank, []), phases.get(rank.rank, set()))
+        lines = by_rank.get(rank.rank, [])
+        yield _of_another(rank.rank, rank.node, lines, own.get(rank.rank, set())) or _finding(
+            rank.rank, rank.node, lines, phases.get(rank.rank, set())
+        )
+
+
+def _reported(evidence: Evidence) -> dict[int, set[str]]:
+    """Rank → the UUIDs of the GPUs that its workers reported."""
+    found: dict[int, set[str]] = {}
+    for line in evidence.run.joined:
+        for rank, gpu in (line.gpus or {}).items():
+            found.setdefault(int(rank), set()).add(gpu.uuid)
+    return {rank: uuids for rank, uuids in found.items() if "" not in uuids}
+
+
+def _of_another(rank: int, node: str, lines: list[HealthLine], own: set[str]) -> Finding | None:
+    """The finding where the clocks of a rank were sampled on another GPU than its worker's."""
+    odd = [line for line in lines if own and line.gpu and line.gpu.uuid and line.gpu.uuid not in own]
+    if not odd or not odd[0].gpu:
+        return None
+    text = f"the clocks in phase {odd[0].phase} are of {odd[0].gpu.uuid}; its worker had {' and '.join(sorted(own))}"
+    return Finding(f"{node} rank {rank}", None, text, wanted="the GPU of its worker")
 
 
 def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) -> Finding:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.judge.wire.counters import least_sent
+from bench.judge.wire.counters import least_sent, most_moved, total_sent
 from bench.model.counters import bytes_moved
 from bench.model.rails import rails_of
 from bench.model.units import GIGA, show_share, show_size
-from bench.plan.names import phase_words
+from bench.plan.names import STEADY, STEADY_AGAIN, phase_words
 
 PHASES = ("ring", "collectives")  # which load all rails of a node alike
 LEAST = (
@@ -20,8 +20,14 @@ LEAST = (
 )
 CROSSING = (*PHASES, "pairs")  # of which it is known what each node sends at the least
 OF_CALLS = 0.9  # of that, which is without headers: what is missing went another way, or was not counted
+BEYOND = 1.5  # times what the calls can send, with headers and all
+WAYS = ("sent", "received")
+Moved = Mapping[str, int | None]  # by these
 ENOUGH = GIGA  # bytes, as the mean over a node's rails, from which on NCCL uses all of its channels
 
+BESIDES = (
+    "see what else used the rails (storage, another job), and whether their driver counts each byte once"
+)
 ELSEWHERE = "see exclusion.bytes and nccl.network for where they went, and railgauge probe for whether the ports count"
 
 
@@ -45,25 +51,78 @@ def _no_collectives(evidence: Evidence) -> str:
 )
 def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Every rail carries at least half of its node's mean in Ring and collectives, and together what the calls sent."""
-    least = {phase: least_sent(phase, evidence) for phase in CROSSING}
+    phases = {window.phase for window in evidence.windows}
+    least = {phase: least_sent(phase, evidence) for phase in phases & {*CROSSING}}
+    most = {phase: most_moved(phase, evidence) for phase in phases - {STEADY, STEADY_AGAIN}}
+    moved: dict[str, list[Moved]] = {}
+    odd: dict[tuple[str, str], Finding] = {}
     for window in evidence.windows:
-        short = _short(window, least.get(window.phase, {}).get(window.node.name, 0.0), evidence)
-        if short:
-            yield short
-        elif window.phase in PHASES:
+        phase, name = window.phase, window.node.name
+        if not (least.get(phase) or most.get(phase)):
+            continue
+        here = _moved(window, evidence)
+        moved.setdefault(phase, []).append(here)
+        finding = _short(window, here, least.get(phase, {}).get(name, 0.0))
+        if finding := finding or _beyond(window, here, most.get(phase, {}), evidence):
+            odd[phase, name] = finding
+    yield from odd.values()
+    for phase in (each for each in CROSSING if not any(odd_phase == each for odd_phase, _ in odd)):
+        yield from _together(phase, moved.get(phase, []), evidence)
+    for window in evidence.windows:
+        if window.phase in PHASES and (window.phase, window.node.name) not in odd:
             yield from _of_node(window, evidence)
 
 
-def _short(window: CounterWindow, least: float, evidence: Evidence) -> Finding | None:
+def _moved(window: CounterWindow, evidence: Evidence) -> Moved:
+    """Bytes that all rails of the node ``sent`` and ``received``; None where a rail's are not known."""
+    rails = [bytes_moved(window.moved, role.name) for role in rails_of(window.node, evidence.rails)]
+    found = {way: [getattr(each, way) for each in rails] for way in WAYS}
+    return {way: None if None in each else sum(each) for way, each in found.items()}
+
+
+def _short(window: CounterWindow, moved: Moved, least: float) -> Finding | None:
     """The finding on rails that carried less than the node's calls sent at the ``least``; None where they did not."""
-    found = [bytes_moved(window.moved, role.name).sent for role in rails_of(window.node, evidence.rails)]
-    sent = sum(each for each in found if each is not None)
-    if not least or None in found or sent >= OF_CALLS * least:
-        return None
-    where, name = f"in phase “{phase_words(window.phase)}”", window.node.name
-    text = f"its rails sent {show_size(sent)} {where}, and its calls at least {show_size(round(least))}"
-    wanted = f"at least {show_share(OF_CALLS)} of what its calls sent, on its rails"
-    return Finding(f"{name} {where}", None, text, sent / least, wanted=wanted, step=ELSEWHERE)
+    for way, total in moved.items():
+        if total is not None and total < OF_CALLS * least:
+            text = f"and its calls at least {show_size(round(least))}"
+            wanted = f"at least {show_share(OF_CALLS)} of what its calls {way}, on its rails"
+            return _finding(window, way, total, text, wanted, ELSEWHERE)
+    return None
+
+
+def _beyond(
+    window: CounterWindow, moved: Moved, most: Mapping[tuple[str, str], float], evidence: Evidence
+) -> Finding | None:
+    """The finding on rails that carried much more than the node's calls could; None where they did not."""
+    enough = ENOUGH * len(rails_of(window.node, evidence.rails))
+    for way, total in moved.items():
+        could = most.get((window.node.name, way), 0.0)
+        if most and total is not None and total > enough + BEYOND * could:
+            wanted = f"at most {BEYOND:g} times what its calls {way}"
+            return _finding(
+                window, way, total, f"and its calls at most {show_size(round(could))}", wanted, BESIDES
+            )
+    return None
+
+
+def _finding(window: CounterWindow, way: str, total: int, text: str, wanted: str, step: str) -> Finding:
+    where = f"in phase “{phase_words(window.phase)}”"
+    text = f"its rails {way} {show_size(total)} {where}, {text}"
+    return Finding(f"{window.node.name} {where}", None, text, float(total), wanted=wanted, step=step)
+
+
+def _together(phase: str, nodes: Sequence[Moved], evidence: Evidence) -> Iterator[Finding]:
+    """All nodes together send what no algorithm can save: half on each may be a tree's leaf, and not on all."""
+    least = total_sent(phase, evidence) if len(nodes) == evidence.node_count else 0.0
+    for way in WAYS if least else ():
+        moved = [each[way] for each in nodes]
+        total = sum(each for each in moved if each is not None)
+        if None not in moved and total < OF_CALLS * least:
+            where = f"in phase “{phase_words(phase)}”"
+            text = f"the rails {way} {show_size(total)} {where}, and the calls at least {show_size(round(least))}"
+            wanted = f"at least {show_share(OF_CALLS)} of what the calls {way}, on the rails"
+            yield Finding(f"all nodes {where}", None, text, float(total), wanted=wanted, step=ELSEWHERE)
+            return
 
 
 def _of_node(window: CounterWindow, evidence: Evidence) -> Iterator[Finding | NotApplicable]:

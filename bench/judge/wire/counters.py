@@ -29,6 +29,10 @@ from .shape_of import PAIRED, Unplaced, node_names, shape_of
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
 LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed
+LL_SIZE, LL_BYTES = (
+    1 << 20,
+    2.2,
+)  # up to which NCCL's LL may send a flag with each word, and what that makes of a byte
 MTU = {"infiniband": 4096, "roce": 4096, "socket": 1500}
 # packet by kind of rail, and the bytes around it that no counter of the adapter sees
 HEADERS = {"infiniband": ("ib", 2), "roce": ("roce", 24), "socket": ("tcp", 24)}
@@ -157,20 +161,85 @@ def least_sent(phase: str, evidence: Evidence) -> dict[str, float]:
     return found
 
 
-def _least(row: Row, evidence: Evidence) -> dict[str, float]:
-    """Bytes of one call that leave each node of the group; of a rooted collective a node may send nothing."""
-    ranks, case = row.measurement.ranks, row.case
+def total_sent(phase: str, evidence: Evidence) -> float:
+    """Bytes that all nodes together sent in a phase by their rails at the least, where no switch reduces.
+
+    0 where that is not known. Inner nodes of a tree send twice what its leaves do: only their sum is one figure.
+    """
+    networks = {name for process in evidence.log.processes for name in process.networks}
+    if networks != {"IB"}:  # SHARP comes with a plugin, which bears another name
+        return 0.0
+    repetitions = evidence.manifest.settings.repetitions
+    return sum(
+        calls(row.measurement, repetitions) * row.case.size * _copies(row, evidence)
+        for row in evidence.rows
+        if row.case.phase == phase and row.case.id not in evidence.run.earlier and row.measurement.pipelined
+    )
+
+
+def _copies(row: Row, evidence: Evidence) -> float:
+    """How many times its size a call sends over rails, on all nodes together, at the least."""
+    plain = [factor for each, factor in _factors(row, evidence).items() if each not in ("in_network", "tree")]
+    nodes = len(_nodes(row, evidence))
+    if not plain or nodes < 2:
+        return 0.0
+    if _spread(row):
+        return min(plain) * nodes
+    kind = collective(row.case.collective)
+    if not kind.rooted:
+        return 0.0
+    return (
+        nodes - 1.0 if kind.nccl else min(plain)
+    )  # a copy for each other node, or the parts of the other nodes
+
+
+def most_moved(phase: str, evidence: Evidence) -> dict[tuple[str, str], float]:
+    """(node, ``sent`` or ``received``) → bytes that its calls of a phase moved by its rails at the most.
+
+    Nothing where that is not known.
+    """
+    found: dict[tuple[str, str], float] = {}
+    planned = {case.id for each in evidence.run.plan.phases if each.name == phase for case in each.cases}
+    if planned & {*evidence.run.earlier, *(loss.case for loss in evidence.run.losses)}:
+        return {}
+    for row in (row for row in evidence.rows if row.case.phase == phase):
+        factors, size = _factors(row, evidence), row.case.size * (LL_BYTES if row.case.size <= LL_SIZE else 1)
+        if row.measurement.extra.failed or not factors:
+            return {}
+        made = row.measurement.made or calls(row.measurement, evidence.manifest.settings.repetitions)
+        one_way = row.case.collective == "p2p"
+        for at, way in enumerate(("sent", "received")):
+            for node in _nodes(row, evidence, at if one_way else 0, 2 if one_way else 1):
+                found[node, way] = found.get((node, way), 0.0) + made * size * max(factors.values())
+    return found
+
+
+def _nodes(row: Row, evidence: Evidence, first: int = 0, step: int = 1) -> set[str]:
+    return {evidence.run.node_of[rank] for rank in row.measurement.ranks[first::step]}
+
+
+def _spread(row: Row) -> bool:
+    """Whether every node sends as much; of a rooted collective a node may send nothing."""
+    return collective(row.case.collective).symmetric or row.case.collective == "p2p_ring"
+
+
+def _factors(row: Row, evidence: Evidence) -> dict[str, float]:
+    """Algorithm that NCCL may have chosen → bytes of one call on a node's rails, as a multiple of the size."""
     try:
-        names, fabric = node_names(ranks, evidence), shape_of(case, ranks, evidence)
+        fabric = shape_of(row.case, row.measurement.ranks, evidence)
+        possible = candidates(row.case.collective, in_network=True)
     except Unplaced:
         return {}
-    if not (collective(case.collective).symmetric or case.collective == "p2p_ring"):
+    return {each: wire_factor(row.case.collective, each, fabric) for each in possible}
+
+
+def _least(row: Row, evidence: Evidence) -> dict[str, float]:
+    """Bytes of one call that leave each node of the group; of a rooted collective a node may send nothing."""
+    factors = _factors(row, evidence)
+    if not factors or not _spread(row):
         return {}
     # also where the log names one: of a tree, whose inner nodes send twice, a leaf sends as much as with SHARP
-    possible = candidates(case.collective, in_network=True)
-    return dict.fromkeys(
-        names, case.size * min(wire_factor(case.collective, each, fabric) for each in possible)
-    )
+    return dict.fromkeys(node_names(row.measurement.ranks, evidence), row.case.size * min(factors.values()))
 
 
 def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
