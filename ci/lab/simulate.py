@@ -115,7 +115,7 @@ def blank(where: Cluster) -> Matrix:
     """A matrix of nothing measured."""
     none = empty(where.nodes, where.rails)
     times = np.zeros(none.shape, dtype=np.int64)
-    return Matrix(where.nodes, where.rails, none, none, times, none, True, {}, 0)
+    return Matrix(where.nodes, where.rails, none, none, times, none, {}, 0)
 
 
 def _inside(subject: Subject, m: Matrix, known: Background) -> NDArray[np.bool_]:

@@ -149,7 +149,7 @@ def tonight(tmp_path, slower, nights=5, apart=NOBODY, profile=runs.LOCAL, now=PA
         for each, night in found.items()
     }
     run = load(runs.folder(tmp_path / "tonight", made, planned, where))
-    run = replace(run, history=Past("c1", fingerprint(now), before).to_json())
+    run = replace(run, history=Past("c1", fingerprint(now), before).saved())
     return next(v for v in judge(run, profile).verdicts if v.check == "blame.stragglers")
 
 
