@@ -69,7 +69,8 @@ def _of_another(rank: int, node: str, lines: list[HealthLine], own: set[str]) ->
     if not odd or not odd[0].gpu:
         return None
     text = f"the clocks in phase {odd[0].phase} are of {odd[0].gpu.uuid}; its worker had {' and '.join(sorted(own))}"
-    return Finding(f"{node} rank {rank}", None, text, wanted="the GPU of its worker")
+    step = "see whether health.jsonl is of this run, then run again"
+    return Finding(f"{node} rank {rank}", None, text, wanted="the GPU of its worker", step=step)
 
 
 def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) -> Finding:
