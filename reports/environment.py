@@ -83,7 +83,8 @@ def _columns(path: str, who: Sequence[int], values: list[Any], left_out: frozens
 
     The values are those of each of these trees, or one that is the same in all of them.
     """
-    if len(values) > 1 and values.count(values[0]) == len(values):
+    first, last = values[:1], values[-1:]  # to count those that are not alike takes as long as all else here
+    if len(values) > 1 and first == last and values.count(values[0]) == len(values):
         values = values[:1]
     parted = [_has_parts(kind) for kind in map(type, values)]
     if not all(parted):

@@ -162,8 +162,8 @@ class Delta:
     def _moving(self) -> Iterator[Growth]:
         for subject in self.subjects:
             first, last = self.before.get(subject, {}), self.after.get(subject, {})
-            for group, names in self.names(subject).items():
-                for name in _unlike(names, first.get(group, {}), last.get(group, {})):
+            for group in {**first, **last}:
+                for name in _unlike(first.get(group, {}), last.get(group, {})):
                     if name not in _TRAFFIC and (row := self.find(subject, group, name)):
                         yield row
 
@@ -177,15 +177,15 @@ class Delta:
         return {}
 
 
-def _unlike(names: Iterable[str], before: Mapping[str, int], after: Mapping[str, int]) -> Iterable[str]:
+def _unlike(before: Mapping[str, int], after: Mapping[str, int]) -> Iterable[str]:
     """The counters whose value is another one after it, or one at which some counter ends."""
-    if not _MAXIMA.isdisjoint(before.values()):
-        return (name for name in names if before.get(name) != after.get(name) or before.get(name) in _MAXIMA)
-    if before == after:
-        return ()
-    if before.keys() == after.keys():
-        return compress(before, map(ne, before.values(), map(after.__getitem__, before)))
-    return (name for name in names if before.get(name) != after.get(name))
+    if _MAXIMA.isdisjoint(before.values()):
+        if before == after:
+            return ()
+        if before.keys() == after.keys():
+            return compress(before, map(ne, before.values(), map(after.__getitem__, before)))
+    names = {**before, **after}
+    return (name for name in names if before.get(name) != after.get(name) or before.get(name) in _MAXIMA)
 
 
 def _new_last(rows: Iterable[Growth]) -> tuple[Growth, ...]:

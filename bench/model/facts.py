@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from .kernel_log import KernelLog
 
@@ -338,14 +338,8 @@ class Node:
 
         Where the PCI tree does not tell, as in many virtual machines, ``nvidia-smi topo -m`` is believed.
         """
-        said = {(near.gpu, near.device): near.level for near in self.topology}
-        devices = _devices(self)
-        names = dict.fromkeys((*devices, *(near.device for near in self.topology)))
-        return tuple(
-            Near(gpu.index, name, relation(gpu.pci, devices.get(name)) or said.get((gpu.index, name)))
-            for gpu in self.gpus
-            for name in names
-        )
+        gpus = tuple([(gpu.index, gpu.pci) for gpu in self.gpus])
+        return _affinity(gpus, tuple(_devices(self).items()), self.topology)
 
 
 def nvlink_domain(node: Node) -> str | None:
@@ -376,6 +370,22 @@ def relation(one: PciPath | None, other: PciPath | None) -> str | None:
     if one.numa is None or other.numa is None:
         return None
     return "NODE" if one.numa == other.numa else "SYS"
+
+
+@lru_cache(maxsize=64)  # most nodes of a cluster are built alike
+def _affinity(
+    gpus: tuple[tuple[int, PciPath | None], ...],
+    paths: tuple[tuple[str, PciPath], ...],
+    topology: tuple[Near, ...],
+) -> tuple[Near, ...]:
+    said = {(near.gpu, near.device): near.level for near in topology}
+    devices = dict(paths)
+    names = dict.fromkeys((*devices, *(near.device for near in topology)))
+    return tuple(
+        Near(gpu, name, relation(path, devices.get(name)) or said.get((gpu, name)))
+        for gpu, path in gpus
+        for name in names
+    )
 
 
 def _devices(node: Node) -> dict[str, PciPath]:

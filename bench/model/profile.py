@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from .collectives import OF_ALL_RANKS, collective
@@ -65,6 +66,13 @@ class Rails:
     mtu: int = 0
     found: bool = False
     open: str = ""
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # asked for with every look at a node's rails
+        return hash(tuple(getattr(self, name) for name in self.__dataclass_fields__))
 
     @property
     def interfaces(self) -> tuple[str, ...]:

@@ -248,8 +248,8 @@ def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
     for row in here:
         if row.measurement.pipelined:
             measured[row.case.id].add(row.measurement.ranks)
-    planned = [case.id for each in run.plan.phases if each.name == phase for case in each.cases]
-    missing = sum(len(run.groups_of[case] - measured[case]) for case in planned)
+    planned = [case for each in run.plan.phases if each.name == phase for case in each.cases]
+    missing = sum(len({*case.groups} - measured[case.id]) for case in planned)
     if missing or not here:
         what = f"it lacks {show_count(missing, 'figure')}" if missing else "it was not measured"
         raise Undetermined(f"what phase “{phase_words(phase)}” sent is not known: {what}")
