@@ -79,8 +79,8 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="ask each mutant tests of so many seconds, of its own file first, and none that takes a quarter of that: "
-        "the rate is then the least it can be",
+        help="ask each mutant tests of so many seconds, of its own file and room first, and none that takes a quarter "
+        "of that: the rate is then the least it can be",
     )
     found.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
     found.add_argument(
@@ -270,9 +270,17 @@ def reaching(reach: Reach, texts: Mapping[str, str], mutant: Mutant) -> trial.Te
 
 
 def cheapest(tests: trial.Tests, mutant: Mutant, within: float) -> trial.Tests:
-    """Tests of ``within`` seconds together, or all for 0: those of the mutant's own file first, then the shortest."""
+    """Tests of ``within`` seconds together, or all for 0: those of the mutant's own file first, then those of the
+    folder that mirrors its room, then the shortest.
+    """
     own, found, left = f"test_{mutant.source.path.stem}.py", dict[str, float](), within or math.inf
-    for test in sorted(tests, key=lambda test: (not test.partition("::")[0].endswith(own), tests[test])):
+    folder = mutant.source.name.replace("bench/", "tests/", 1).rpartition("/")[0]
+
+    def order(test: str) -> tuple[bool, bool, float]:
+        file = test.partition("::")[0]
+        return not file.endswith(own), not file.startswith(f"{folder}/"), tests[test]
+
+    for test in sorted(tests, key=order):
         left -= tests[test]
         if left < 0:
             break

@@ -347,16 +347,19 @@ def test_a_function_that_runs_on_import_alone_is_held_by_the_tests_of_what_names
     assert command.reaching(Reach((unreached,)), texts, mutant) == {}
 
 
-def test_of_many_tests_those_of_its_own_file_are_asked_first_and_then_the_shortest(tmp_path):
-    (tmp_path / "checks.py").write_text("def late(value):\n    return value > 3\n")
-    mutant = next(iter(places.random(places.read(tmp_path, tmp_path / "checks.py"))))
+def test_of_many_tests_those_of_its_own_file_and_room_are_asked_first_and_then_the_shortest(tmp_path):
+    (tmp_path / "bench/judge").mkdir(parents=True)
+    (tmp_path / "bench/judge/checks.py").write_text("def late(value):\n    return value > 3\n")
+    mutant = next(iter(places.random(places.read(tmp_path, tmp_path / "bench/judge/checks.py"))))
     tests = {
         "tests/test_a.py::test_short": 1,
         "tests/test_a.py::test_long": 4,
         "tests/test_checks.py::test_it": 3,
+        "tests/judge/test_b.py::test_of_the_room": 2,
     }
-    assert [*command.cheapest(tests, mutant, 4)] == [
+    assert [*command.cheapest(tests, mutant, 6)] == [
         "tests/test_checks.py::test_it",
+        "tests/judge/test_b.py::test_of_the_room",
         "tests/test_a.py::test_short",
     ]
     assert command.cheapest(tests, mutant, 0) == tests

@@ -136,13 +136,19 @@ def test_what_three_readings_say_together(golden: Golden, tmp_path: Path, name: 
     given = {"ring": 365.0, "rail": 48.5, "counted": 1.0, **TARGETS[name]}
     forced, pair = CASES["ring"], CASES["pairs"]
     gather = case("all_gather", algorithm="ring", phase="ring", size=1 << 30)
+    small = case("p2p_bidirectional", "rails", 1 << 20, groups=PAIRS, rail="own")
     measured = at(forced, given["ring"])
     each = int(given["counted"] * ring_bytes(forced, measured[0]) / 8) // 4 * 4
     planned = [(pair, at(pair, given["rail"])), (forced, measured)]
     shots = {"ring": (snapshots(1000), snapshots(1000 + each, seconds=9.0))}
     lines = []
     for number, (cases, counters) in enumerate(
-        ((planned, shots), (planned, {}), (planned[:1], {}), ([*planned, (gather, at(gather, 361))], shots))
+        (
+            (planned, shots),
+            (planned, {}),
+            (planned[:1], {}),
+            ([*planned, (gather, at(gather, 361)), (small, at(small, 30.0))], shots),
+        )
     ):
         run = folder(tmp_path / str(number), cases, counters=counters, nodes=nodes_with_ports())
         lines += [shown(of_target(Evidence(run, LAMBDA))), *of_phases(run, LAMBDA)]
