@@ -117,7 +117,7 @@ def _of_phase(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
     kept = tuple(
         Carried(node.name, sent, _payload(sent, node, evidence.rails), *expected[node.name])
         for node, sent in counted
-        if expected.get(node.name, (0.0,))[0] > 0  # one that sent nothing shows nothing
+        if node.name in expected
     )
     if not kept:
         raise Undetermined(f"nothing of phase “{phase_words(phase)}” crosses the rails")
@@ -146,7 +146,7 @@ def _expected(rows: Sequence[Row], evidence: Evidence) -> dict[str, tuple[float,
             amounts, busy, wall = zip(*each, strict=True)
             before = found.get(node, (0.0, 0.0, 0.0))
             found[node] = before[0] + sum(amounts), before[1] + max(busy), before[2] + max(wall)
-    return found
+    return {node: each for node, each in found.items() if each[0]}  # who receives alone shows nothing
 
 
 def least_sent(phase: str, evidence: Evidence) -> dict[str, float]:

@@ -102,9 +102,7 @@ def _domains(names: tuple[str, ...], evidence: Evidence) -> tuple[str, ...]:
 def _one_pair(names: Sequence[str]) -> tuple[str, ...]:
     """The nodes of one pair that stands for all: 0-1, 2-3, … as point-to-point pairs them."""
     pairs = {
-        (names[i], names[other])
-        for i in range(0, len(names), 2)
-        if (other := partner(i, len(names))) is not None
+        (names[i], names[other]) for i in range(len(names)) if (other := partner(i, len(names))) is not None
     }
     crossing = {one != other for one, other in pairs}
     if len(crossing) != 1:

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -24,8 +25,9 @@ from bench.judge.wire.counters import (
     _sent,
     busy_seconds,
     carried,
+    rail_subjects,
 )
-from bench.judge.wire.row_reading import sustained_algbw
+from bench.judge.wire.row_reading import _single_node_algbw, sustained_algbw
 from bench.judge.wire.shape_of import Unplaced, rail_rate
 from bench.model.collectives import collective
 from bench.model.facts import Node, Port
@@ -259,6 +261,25 @@ def test_no_time_makes_a_healthy_row_out_of_nothing(empty, seconds, algorithm):
     if reading.conclusion.kind == "healthy":
         assert reading.share[0] >= 0.85
         assert row.busbw <= reading.ceiling * 1.001
+
+
+def test_what_one_node_does_alone_is_read_of_the_largest_message_of_the_slowest_node(tmp_path):
+    """A small message is slower by itself, and the other node is faster."""
+    large, small = (
+        case(phase="nodes", size=size, groups=(tuple(range(8)), tuple(range(8, 16))))
+        for size in (SIZE, SIZE // 4)
+    )
+    both = [*at(large, 480)[:1], *at(large, 400)[1:]]
+    run = folder(tmp_path, [(small, at(small, 200)), (large, both)])
+    assert _single_node_algbw(Evidence(run, LAMBDA))["all_reduce"] == pytest.approx(400 * GIGA / (2 * 7 / 8))
+
+
+@pytest.mark.parametrize(("share", "counts"), [(0.99, True), (0.98, False)])
+def test_a_port_can_be_a_rail_at_the_least_rate_of_rails(share, counts):
+    """Without devices in the profile a port is one from 99 % of the rate of a rail on."""
+    rails = replace(LAMBDA.rails, devices=(), excluded=(), count=9 if counts else 0)
+    (window, _) = (SimpleNamespace(node=one) for one in nodes_with_ports(8, LAMBDA.rails.rate.value * share))
+    assert len(rail_subjects(window, rails)) == rails.count
 
 
 # --- three readings of the target

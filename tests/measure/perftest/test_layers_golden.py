@@ -37,6 +37,11 @@ def refused(path: Path) -> Run:
     return run_of(path, DOWN_LINK, verbs=good + bad)
 
 
+def without(run: Run, ranks: tuple[int, int]) -> Run:
+    kept = tuple(each for each in run.measurements if {*each.ranks} != {*ranks})
+    return replace(run, measurements=kept)
+
+
 LAYERS: dict[str, Callable[[Path], Run]] = {
     "healthy": run_of,
     "a slow link": lambda path: run_of(path, SLOW_LINK, verbs=transfers(PAIR, slow("n0", 3, 24.8e9))),
@@ -52,6 +57,9 @@ LAYERS: dict[str, Callable[[Path], Run]] = {
     "a rail is left out": lambda path: run_of(path, shares=(0.0, *(1 / 7,) * 7)),
     "three nodes": lambda path: run_of(
         path, made_nodes.nodes(3), verbs=transfers(["n0", "n1", "n2"], slow("n2", 7, 30e9))
+    ),
+    "a pair that NCCL did not get through": lambda path: without(
+        run_of(path, made_nodes.nodes(3), verbs=transfers(["n0", "n1", "n2"], even(49.5e9))), (2, 10)
     ),
     "a node lacks perftest": lambda path: run_of(
         path, made_nodes.nodes(3), verbs=transfers(PAIR, even(49.5e9)),
