@@ -274,12 +274,34 @@ def test_what_one_node_does_alone_is_read_of_the_largest_message_of_the_slowest_
     assert _single_node_algbw(Evidence(run, LAMBDA))["all_reduce"] == pytest.approx(400 * GIGA / (2 * 7 / 8))
 
 
+def test_what_a_healthy_node_does_alone_stands_in_the_profile_where_none_was_measured(tmp_path):
+    """Of all of its GPUs, however many ranks a node has; a node without a figure tells nothing."""
+    alone = case(phase="nodes", groups=(tuple(range(4)), tuple(range(4, 8))))
+    lost = [*at(alone, 480)[:1], replace(at(alone, 480)[1], pipelined=())]
+    expected = {"all_reduce": LAMBDA.alone.value / (2 * 7 / 8)}
+    for number, pairs in enumerate(([], [(alone, lost)])):
+        run = folder(tmp_path / str(number), pairs, where=runs.ranks(2, 4))
+        assert _single_node_algbw(Evidence(run, LAMBDA)) == pytest.approx(expected)
+    blind = replace(LAMBDA, gpus=0)
+    assert _single_node_algbw(Evidence(run, blind))["all_reduce"] == LAMBDA.alone.value / (2 * 3 / 4)
+
+
 @pytest.mark.parametrize(("share", "counts"), [(0.99, True), (0.98, False)])
 def test_a_port_can_be_a_rail_at_the_least_rate_of_rails(share, counts):
     """Without devices in the profile a port is one from 99 % of the rate of a rail on."""
     rails = replace(LAMBDA.rails, devices=(), excluded=(), count=9 if counts else 0)
     (window, _) = (SimpleNamespace(node=one) for one in nodes_with_ports(8, LAMBDA.rails.rate.value * share))
     assert len(rail_subjects(window, rails)) == rails.count
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"link_layer": "Ethernet"}, {"state": "DOWN"}, {"rate": None}, {"hca": "mlx5_9"}]
+)
+def test_a_port_that_is_down_excluded_or_of_another_kind_is_no_rail(changes):
+    rails = replace(LAMBDA.rails, devices=(), excluded=("mlx5_0", "mlx5_9"), count=7 if changes else 8)
+    (one, _) = nodes_with_ports(8)
+    one = replace(one, ports=(*one.ports[:-1], replace(one.ports[-1], **changes)))
+    assert len(rail_subjects(SimpleNamespace(node=one), rails)) == rails.count
 
 
 # --- three readings of the target

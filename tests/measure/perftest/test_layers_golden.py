@@ -61,6 +61,10 @@ LAYERS: dict[str, Callable[[Path], Run]] = {
     "a pair that NCCL did not get through": lambda path: without(
         run_of(path, made_nodes.nodes(3), verbs=transfers(["n0", "n1", "n2"], even(49.5e9))), (2, 10)
     ),
+    "a pair that NCCL is slow between": lambda path: run_of(
+        path, made_nodes.nodes(3), verbs=transfers(["n0", "n1", "n2"], even(49.5e9)),
+        p2p=lambda a, b, rail: 20e9 if {a, b} == {"n0", "n2"} and rail == 3 else 48.5e9,
+    ),
     "a node lacks perftest": lambda path: run_of(
         path, made_nodes.nodes(3), verbs=transfers(PAIR, even(49.5e9)),
         tools=[HERE, PerftestTool("n1", "6.24"), replace(GONE, node="n2")],
