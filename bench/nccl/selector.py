@@ -204,7 +204,7 @@ def interfaces(
             choices = _first(parse(default, version, MAX_INTERFACES), names, limit, why)
         if any(choice.taken for choice in choices):
             return choices
-    return tuple(Choice(name, ANY, False, "unset, and nothing in NCCL's own order matches") for name in names)
+    return ()  # there is none: every name is in NCCL's own order
 
 
 def _first(selector: Selector, names: Iterable[str], limit: int, why: str) -> tuple[Choice, ...]:

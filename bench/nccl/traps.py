@@ -79,7 +79,7 @@ def _modifier_inside(s: Situation) -> Texts:
 
 
 def _reversed(s: Situation) -> bool:
-    return s.selector.exact and not s.selector.negated and (s.selector.spec or "").startswith("=^")
+    return (s.selector.spec or "").startswith("=^")
 
 
 def _order(s: Situation) -> Texts:

@@ -35,6 +35,7 @@ INTERFACES = (None, "eth", "=eth0", "^=eth0", "^docker,lo", "=eth1,eth2", "eth1"
 TEXTS = {
     "comments": "# a\nNCCL_IB_HCA=mlx5_1\n NCCL_DEBUG=INFO\n#NCCL_NET=Socket\n",
     "odd lines": "NCCL_IB_HCA = mlx5_1\nNCCL_DEBUG\n=x\nNCCL_NET=IB\r\nNCCL_NET=Socket\nFOO=1\n",
+    "quotes": "NCCL_A=\"x\"\nNCCL_B='x\nNCCL_C=x'\nNCCL_D=x\" \nNCCL_E=a'b\nNCCL_F=\n",
     "long": "NCCL_IB_HCA=" + "m" * 5000 + "\nNCCL_DEBUG=WARN\n",
 }
 VERSIONS = ((2, 18, 3), (2, 19, 3), (2, 22, 3), (2, 25, 1), (2, 28, 9), NEWEST)
@@ -70,6 +71,8 @@ MESSAGES = (
     f"NET/IB : Using [0]mlx5_0:1/IB [1]mlx5_0:1/IB {OOB}",
     f"NET/IB : Using [0]mlx5_0:0/IB {OOB}",
     f"NET/IB : Using {OOB}",
+    f"NET/IB : Using [0]mlx5_0:1/IB}} {OOB}",
+    f"NET/IB : Using [0]mlx5_0:1/IB, [1] mlx5_1:1/IB {OOB}",
     f"NET/IBext_v8: Using [0]mlx5_0:1/UNSPECIFIED {OOB}",
     "NET/IB : Using interface eth0",
     f"NET/IB : Using [0]={{[0] mlx5_2:1/RoCE, [1] mlx5_3:1/RoCE}} [1]={{[2] mlx5_0:1/RoCE, [3] mlx5_1:1/RoCE}} {OOB}",
@@ -141,6 +144,34 @@ MESSAGES = (
     "NET/IB : mlx5_3:1 Got async fatal event: local catastrophic error",
     "NET/IB : mlx5_0:1 async event (non) x",
 )
+HEAD = "n0:1:{} [0] "
+INIT = "NCCL INFO comm 0x1 rank {0} nranks 2 cudaDev 0 - Init COMPLETE\n"
+WARN = "{}:100 NCCL WARN [Service thread] {}\n"
+JOBS = {
+    "channels alone": HEAD.format(1) + "NCCL INFO Channel 00/0 : 0[0] -> 1[0] [send] via NET/IB/0/GDRDMA\n",
+    "one is left out elsewhere": "".join(
+        f"n{rank}:{rank + 1}:1 [0] NCCL INFO {text}\n"
+        for rank, texts in enumerate((
+            ("NCCL_IB_HCA set by environment to ^=mlx5_0", f"NET/IB : Using [0]mlx5_1:1/IB {OOB}"),
+            (f"NET/IB : Using [0]mlx5_0:1/IB [1]mlx5_1:1/IB {OOB}",),
+            ("NCCL_IB_HCA set by environment to =mlx5_0", f"NET/IB : Using [0]mlx5_1:1/IB {OOB}"),
+        ))
+        for text in (*texts, "Using network IB", f"comm 0x1 rank {rank} nranks 3 cudaDev 0 - Init COMPLETE")
+    ),
+    "two warn": HEAD.format(1) + WARN.format("a.cc", "one 1") + 3 * (HEAD.format(2) + WARN.format("a.cc", "another 2")),
+    **{
+        f"torn down: {where}, {text}, {end}": (
+            HEAD.format(1) + INIT.format(0) + HEAD.format(2) + WARN.format(where, text) + HEAD.format(1) + end
+        )
+        for where, text, end in (
+            ("proxy.cc", "Accept failed Success", "NCCL INFO comm 0x1 rank 0 nranks 2 - Destroy COMPLETE\n"),
+            ("proxy.cc", "Accept failed Success", "NCCL INFO comm 0x1 rank 0 nranks 2 - Abort COMPLETE\n"),
+            ("net.cc", "Accept failed Success", "NCCL INFO comm 0x1 rank 0 nranks 2 - Destroy COMPLETE\n"),
+            ("proxy.cc", "Accept", "NCCL INFO comm 0x1 rank 0 nranks 2 - Destroy COMPLETE\n"),
+            ("proxy.cc", "Accept failed Success", "NCCL INFO nothing\n"),
+        )
+    },
+}  # fmt: skip
 PARTS = 3  # in which a log is cut for its summary
 
 
@@ -151,6 +182,7 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
         "messages",
         *(f"summary of {path.name}" for path in LOGS),
         "two logs",
+        "made jobs",
         "selectors of old versions",
     ]
     yield from opened(request, Path(__file__).with_name("nccl.txt"), names)
@@ -246,6 +278,13 @@ def test_how_a_log_is_summed_up(golden: Golden, path: Path) -> None:
             lines += [f"part {number}", *(line[:240] for line in summary(read(part)) if line not in lines)]
     lines += ["sockets are meant", *(line for line in summary(read(text), True) if line not in lines)]
     golden.hold(f"summary of {path.name}", lines)
+
+
+def test_how_made_logs_are_summed_up(golden: Golden) -> None:
+    lines = []
+    for name, text in JOBS.items():
+        lines += [f"{name}", *(line for line in summary(read(text)) if not line.endswith(("()", "{}")))]
+    golden.hold("made jobs", lines)
 
 
 def test_how_logs_of_two_jobs_are_summed_up(golden: Golden) -> None:
