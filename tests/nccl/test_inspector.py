@@ -43,6 +43,11 @@ def test_where_the_number_of_nodes_is_not_told_it_is_0():
     assert found.nodes == 0
 
 
+@pytest.mark.parametrize(("rate", "calls"), [("0.0", 1), ("-0.1", 0), ("NaN", 0), ("Infinity", 0)])
+def test_a_rate_is_a_figure_from_nothing_on(rate, calls):
+    assert sum(each.calls for each in inspected([PLAIN.replace("485.119099", rate)])) == calls
+
+
 def test_calls_of_one_kind_are_taken_together_by_their_middle_and_their_slowest():
     (found,) = inspected(PLAIN.replace("485.119099", text) for text in ("300.0", "100.0", "400.0"))
     assert (found.calls, found.busbw, found.least) == (3, 300e9, 100e9)

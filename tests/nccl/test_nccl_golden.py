@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.nccl.ctext import atoi, strtoll
 from bench.nccl.distortions import RULES, distortions
 from bench.nccl.environment import conf_files, effective
 from bench.nccl.explain import explain, explain_interfaces
@@ -139,6 +140,7 @@ MESSAGES = (
     "RCCL version : 2.22.3-HEAD:271",
     "Got completion from peer 10.0.0.1<4711> with status=12 opcode=0 hca mlx5_3",
     "Got completion with error 5, opcode 1",
+    "8 Bytes -> Algo ² proto ¹ x",
     "Got completion from peer x with status=IBV_WC_RETRY_EXC_ERR(12)",
     "NET/IB : Got async event : port error",
     "NET/IB : mlx5_3:1 Got async fatal event: local catastrophic error",
@@ -157,6 +159,17 @@ JOBS = {
             ("NCCL_IB_HCA set by environment to =mlx5_0", f"NET/IB : Using [0]mlx5_1:1/IB {OOB}"),
         ))
         for text in (*texts, "Using network IB", f"comm 0x1 rank {rank} nranks 3 cudaDev 0 - Init COMPLETE")
+    ),
+    "sizes": "".join(
+        HEAD.format(1) + f"NCCL INFO AllReduce: {size} Bytes -> Algo RING proto SIMPLE x\n" for size in (4096, 8, 512)
+    ),
+    "which are used": "".join(
+        HEAD.format(1) + f"NCCL INFO {text}\n"
+        for text in (
+            f"NET/IB : Using [0]mlx5_0:1/IB [1]mlx5_1:1/IB [2]mlx5_2:1/IB {OOB}", "Using network IB",
+            "Channel 00/0 : 0[0] -> 1[0] [send] via NET/IB/1/GDRDMA", "Channel 01/0 : 0[0] -> 1[0] [send] via NET/IB/7",
+            "Channel 00/0 : 0[0] -> 2[0] via P2P/IPC", "CollNet 00/0 : 0 [receive] via COLLNET/SHARP/2/GDRDMA",
+        )
     ),
     "two warn": HEAD.format(1) + WARN.format("a.cc", "one 1") + 3 * (HEAD.format(2) + WARN.format("a.cc", "another 2")),
     **{
@@ -183,6 +196,7 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
         *(f"summary of {path.name}" for path in LOGS),
         "two logs",
         "made jobs",
+        "numbers",
         "selectors of old versions",
     ]
     yield from opened(request, Path(__file__).with_name("nccl.txt"), names)
@@ -298,6 +312,18 @@ def test_how_logs_of_two_jobs_are_summed_up(golden: Golden) -> None:
     golden.hold("two logs", lines)
 
 
+def test_how_c_reads_numbers(golden: Golden) -> None:
+    """A sign, blanks, other letters after it, more than 31 and 63 bits hold, other digits than ASCII's."""
+    texts = ["", "0", "7x", "-7", "+7", " 7", "--7", "x7", "0x1f", "017", "1e3", "٣", "7٣"]
+    texts += [
+        f"{sign}{(1 << bits) + more}"
+        for bits in (31, 32, 63, 64)
+        for more in (-1, 0, 1)
+        for sign in ("", "-")
+    ]
+    golden.hold("numbers", [f"{text!r}: {atoi(text)} {strtoll(text)}" for text in texts])
+
+
 def test_what_is_said_of_selectors_by_version(golden: Golden) -> None:
     """At the limits: of entries and ports that an old NCCL keeps and a new one, of letters in a name."""
     many = " ".join(f"a{at}" for at in range(34))
@@ -326,6 +352,9 @@ def test_what_is_said_of_selectors_by_version(golden: Golden) -> None:
             ]
             taken = [choice.name for choice in select(spec, parse_devices(many), version) if choice.taken]
             lines.append(f"    {len(taken)} {taken[-1:]}")
+    some = parse_devices("b10 b11 c1:1+2 c2 d0")
+    for spec in ("b1", "^b1", "b", "=b1", "c:2", "c:3", "=c2:2", "=c1:2", "d:1", "d0:1"):
+        lines += [spec, *(f"    {each.kind}: {each.text}" for each in traps(spec, some))]
     for count in (15, 16, 17):
         names = [f"eth{at}" for at in range(count)]
         lines.append(shown([each for each in interfaces("eth", names) if not each.taken]))

@@ -31,6 +31,7 @@ from bench.judge.drift import (
 from bench.judge.drift.baseline import STANDARD, Baseline, excess
 from bench.judge.drift.levels import levels
 from bench.judge.drift.robust import allowance, median_variance, spread, tail
+from bench.judge.drift.steps import _cause
 from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
 from bench.model.verdict import Status
@@ -506,6 +507,19 @@ def test_a_regression_is_attributed_to_its_step():
     assert "nothing changed in the fingerprint then" in evidence
 
 
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [(1, ""), *((at, "nccl") for at in (2, 3, 4, 5, 6)), *((at, "driver") for at in (7, 8, 9, 10))],
+)
+def test_the_cause_of_a_step_is_what_changed_from_the_night_before_at_most_two_nights_away(start, part):
+    """One part changes at the fourth night and another at the eighth; of two as near the earlier one counts."""
+    nights = [
+        replace(night, fingerprint=fingerprint({"nccl": f"{1 + (at >= 4)}", "driver": f"{1 + (at >= 8)}"}))
+        for at, night in enumerate(history(11))
+    ]
+    assert _cause(nights, start) == ((f"{part} 1 → 2",) if part else ())
+
+
 def test_a_missing_library_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ruptures", None)
     with pytest.raises(NoRuptures, match=r"^[^\n]*railgauge\[nightly\][^\n]*$"):
@@ -616,6 +630,22 @@ def test_benjamini_and_hochberg_published_example():
     chances = [float(word) for word in text.split()]
     assert peers.benjamini_hochberg(chances, 0.05) == 0.0095
     assert peers.benjamini_hochberg([0.5, 0.9], 0.05) < 0
+
+
+@pytest.mark.parametrize(
+    ("chances", "cut"),
+    [
+        ([0.25], 0.25),
+        ([0.26], -1.0),
+        ([0.125, 0.3], 0.125),
+        ([0.13, 0.3], -1.0),
+        ([0.25, 0.2], 0.25),
+        ([], -1.0),
+    ],
+)
+def test_the_chance_of_each_discovery_is_held_against_its_own_share(chances, cut):
+    """The first of two must be below half of the rate, both below the whole of it; at the limit to the bit they are."""
+    assert peers.benjamini_hochberg(chances, 0.25) == cut
 
 
 # --- laws ---------------------------------------------------------------------------------------------

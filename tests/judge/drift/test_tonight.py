@@ -259,6 +259,8 @@ def test_a_slow_node_is_measured_again_by_itself(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history", 0, slow_node, where=EIGHT)
     (phase,) = [phase for phase in run.plan.phases if phase.name == "rerun-nodes"]
     assert [case.groups for case in phase.cases] == [((6, 7),)]
+    (first,) = {each.id for each in run.plan.cases if each.phase == "nodes"}
+    assert [case.id for case in phase.cases] == [f"rerun-{first}/n3"]
     failed = [verdict.subject for verdict in run.verdicts if verdict.status is Status.FAIL]
     assert "c1 nodes, all_reduce inside a node, 4 MiB n3" in failed
 
