@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import termios
 import threading
+from array import array
 from collections import deque
 from collections.abc import Iterator
 
@@ -102,6 +105,12 @@ class Connection:
             return False
         except OSError:
             return True
+
+    def unread(self) -> int:
+        """Bytes that have arrived and were not read. Raises ValueError, and OSError, for a socket that was closed."""
+        count = array("i", [0])
+        fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, count)
+        return count[0]
 
     def lose(self, why: str) -> None:
         with self._sending:

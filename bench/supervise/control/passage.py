@@ -16,7 +16,8 @@ and leaves rank 0. Its passage to rank 0 then obeys these rules:
    a way have no gap, and one that was taken before is dropped: every frame is taken exactly once, and in order.
 5. Rank 0 takes X's frames from the node alone behind which it expects X; what still comes by an older way is dropped.
 6. X counts as lost when its connection to rank 0, or by M's report that to M, ends after X has spoken on it, or when X
-   has not come for RETURN_SECONDS after its way has ended. Until then its silence is not held against it.
+   has not called for RETURN_SECONDS after its way has ended, or has called and not spoken for BUSY_SECONDS.
+   Until then its silence is not held against it. While X is busy with a probe of its own, a thread calls for it.
 7. What M itself says and what it carries are one stream to rank 0. Where M is behind a third node, and that one ends, M
    comes again by these rules, and those behind M notice nothing.
 """
@@ -44,7 +45,10 @@ NUMBERS = struct.Struct("!QQ")  # of a frame, and of the last one that its sende
 ROOM = 1 << 10  # bytes that the seals of a way add to a frame, at most
 PULSE_SECONDS = 1.0  # between two signs of life of a node to those behind it
 SILENCE_SECONDS = 5.0  # without one, after which they leave it
-RETURN_SECONDS = 20.0  # in which a rank whose way ended must have come again
+RETURN_SECONDS = 20.0  # in which a rank whose way ended must have called again
+BUSY_SECONDS = (
+    120.0  # in which it must speak once it has: a probe of its own may keep it, as long as ``PROBE_SECONDS``
+)
 NAME_SECONDS, NAME_FRAMES = (
     2.0,
     64,
@@ -85,6 +89,11 @@ class Passage:
         if not self._leads:
             self.heard = time.monotonic()
             self._begin()
+
+    def called(self) -> None:
+        """At rank 0: X is connected to where it is expected. It lives, and may still be busy."""
+        if not self.open:
+            self.patience = BUSY_SECONDS
 
     def interrupt(self) -> None:
         """At rank 0: the way has ended, and X is expected to come again."""

@@ -365,6 +365,8 @@ class Arrival:
         control = Control(dialer.rank, dialer.size, {0: way}, dialer.above)
         # a file with the token may be gone by then
         control.search = partial(Search, replace(dialer, token=lambda: self.token))
+        if isinstance(way, Passage):
+            control.watch_way()
         self.settle(control)
         return control
 

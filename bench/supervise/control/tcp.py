@@ -34,7 +34,7 @@ from typing import Protocol
 from .connection import Connection
 from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
-from .passage import PULSE_SECONDS, RETURN_SECONDS, ROOM, Passage
+from .passage import PULSE_SECONDS, RETURN_SECONDS, ROOM, SILENCE_SECONDS, Passage
 from .places import HERE, LATER, Places
 from .sealed_frames import AGAIN, LONGEST, Forged, Handshake
 
@@ -110,6 +110,7 @@ class Control:
         self._pulsing, self._pulse_at, self._ended = False, 0.0, threading.Event()
         self._turn = time.monotonic()  # when it last looked for messages
         self._search: WayBack | None = None
+        self._calling = threading.Lock()
         self._heard: dict[int, float] = {}
         self._looked = time.monotonic()
         self._via: dict[int, int] = {}
@@ -131,6 +132,7 @@ class Control:
         self._register(peer, connection)
         if passing:
             self._carried.add(peer)
+            self.send(0, {"said": "carries", "rank": peer})
             if not self._pulsing:
                 self._pulsing = True
                 threading.Thread(target=self._pulse, daemon=True).start()
@@ -183,6 +185,7 @@ class Control:
         old = None if passage.middle else passage.carrier
         if place.where == HERE:
             passage.renew(handshake, token, connection, 0)
+            passage.called()
             self._register(rank, passage)
         else:
             passage.renew(handshake, token, self._connections[place.rank], place.rank)
@@ -366,7 +369,8 @@ class Control:
         if isinstance(passage.carrier, Connection) and passage.carrier.lost:
             self._unregister(0)
         if self._search is None:
-            self._search = self.search(passage.secret) if passage.ended else None
+            if passage.ended:
+                self._call_again(passage)
         elif self._search.gone:
             passage.lose(self._search.gone)
         elif arrival := self._search.arrival:
@@ -377,6 +381,36 @@ class Control:
             arrival.settle(self)
             if isinstance(old, Connection):
                 old.lose("it has another place")
+
+    def _call_again(self, passage: Passage, only_if_busy: bool = False) -> None:
+        """Search for rank 0, unless that is done already. ``only_if_busy``: only where this rank reads no messages."""
+        with self._calling:
+            busy = time.monotonic() - self._turn > SILENCE_SECONDS
+            if self.search and self._search is None and (busy or not only_if_busy):
+                self._search = self.search(passage.secret)
+
+    def watch_way(self) -> None:
+        """Call rank 0 again, from a thread, where the way there ends while this rank is busy with a probe."""
+        threading.Thread(target=self._watch_way, daemon=True).start()
+
+    def _watch_way(self) -> None:
+        before, since = (
+            0,
+            time.monotonic(),
+        )  # what has arrived and waits for this rank, and since when it is as much
+        while not self._ended.wait(PULSE_SECONDS):
+            passage, now = self._connections.get(0), time.monotonic()
+            carrier = passage.carrier if isinstance(passage, Passage) and passage.middle else None
+            if not isinstance(passage, Passage) or not isinstance(carrier, Connection):
+                continue
+            try:
+                unread = carrier.unread()
+            except (OSError, ValueError):  # it was closed: this rank is not busy
+                continue
+            if unread != before:
+                before, since = unread, now
+            elif now - since > SILENCE_SECONDS:
+                self._call_again(passage, only_if_busy=True)
 
     def _pulse(self) -> None:
         """The signs of life of this process to those whose passage it carries, while it passes on what they say."""
@@ -472,19 +506,28 @@ class Control:
             yield number, {"said": "lost", "text": message}
         elif message["said"] == "listens":
             self._places.listens(whose, message.get("port"))
-        elif message["said"] != "behind":
+        elif message["said"] not in ("behind", "carries"):
             yield number, message
         elif whose == peer and type(rank := message.get("rank")) is int and 0 < rank < self.size:
-            if "lost" not in message:
-                if not self.connected(rank):
-                    self._via[rank] = peer
-                    self._joined.add(rank)
-            elif rank != peer and self._via.get(rank) == peer:
-                del self._via[rank]
-                yield self._number(rank), {"said": "lost", "text": str(message["lost"])}
-            elif isinstance(way := self._connections.get(rank), Passage) and way.middle == peer:
-                way.end(str(message["lost"]))
-                self._unsettled.add(rank)
+            yield from self._hear_of(peer, rank, message)
+
+    def _hear_of(self, peer: int, rank: int, message: Message) -> Iterator[tuple[int, Message]]:
+        """On rank 0: what a first rank says of one that is connected to it."""
+        way = self._connections.get(rank)
+        carried = way if isinstance(way, Passage) and way.middle == peer else None
+        if message["said"] == "carries":
+            if carried:
+                carried.called()
+        elif "lost" not in message:
+            if not self.connected(rank):
+                self._via[rank] = peer
+                self._joined.add(rank)
+        elif rank != peer and self._via.get(rank) == peer:
+            del self._via[rank]
+            yield self._number(rank), {"said": "lost", "text": str(message["lost"])}
+        elif carried:
+            carried.end(str(message["lost"]))
+            self._unsettled.add(rank)
 
     def _message(self, text: bytes) -> Message | str:
         """The message, or why it is none."""

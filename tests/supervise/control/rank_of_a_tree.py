@@ -41,6 +41,8 @@ def serve(control) -> None:
                 control.linger(4.0)
                 control.flush(1.0)
                 return
+            elif order["do"] == "probe":
+                time.sleep(order["seconds"])
             elif order["do"] == "answer":
                 control.send(0, {"said": "answer", "number": order["number"]})
         if counts:
@@ -62,7 +64,8 @@ def fork(rank: int, size: int, port: int, run: str) -> int:
 
 if __name__ == "__main__":
     size, port, fan_out = (int(sys.argv[at]) for at in (1, 2, 4))
-    places.FAN_OUT, passage.SILENCE_SECONDS, tcp.PULSE_SECONDS = fan_out, float(sys.argv[5]), 0.2
+    places.FAN_OUT, tcp.PULSE_SECONDS = fan_out, 0.2
+    passage.SILENCE_SECONDS = tcp.SILENCE_SECONDS = float(sys.argv[5])
     derived_key(TOKEN.encode())  # once for all
     ranks = [fork(rank, size, port, sys.argv[3]) for rank in range(1, size)]
     print(*ranks, flush=True)

@@ -241,6 +241,49 @@ def test_a_node_that_does_not_come_again_is_lost(tree, monkeypatch):
     assert {still, still + 1, gone, gone + 1} >= set(job.lost)
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_node_that_is_busy_as_the_one_before_it_dies_is_kept(tree, monkeypatch, at):
+    for module in (passage, tcp):
+        monkeypatch.setattr(module, "RETURN_SECONDS", 8.0)
+    job = tree(5, 1)
+    job.work(0.5)
+    dead, busy = job.chain[at - 1], job.chain[at]
+    job.control.send(busy, {"do": "probe", "seconds": 12.0})
+    time.sleep(0.3)
+    job.signal(dead // PER_NODE, signal.SIGKILL)
+    job.look(lambda: job.middle(busy) != dead and job.usable(busy))
+    job.look(lambda: len(job.lost) == PER_NODE)
+    job.work(0.5)
+    job.dismiss()
+    assert sorted(job.lost) == [dead, dead + 1]
+
+
+def test_a_node_that_is_busy_leaves_one_that_is_stopped_meanwhile(tree):
+    job = tree(5, 1)
+    still, busy = job.chain[1], job.chain[2]
+    job.control.send(busy, {"do": "probe", "seconds": 2 * LIMIT})  # so that it cannot leave after that
+    idle = time.monotonic() + 2 * passage.SILENCE_SECONDS
+    job.look(lambda: time.monotonic() > idle)
+    assert job.middle(busy) == still  # which is alive, although nobody reads what it says
+    job.signal(still // PER_NODE, signal.SIGSTOP)
+    job.look(lambda: job.middle(busy) != still)
+    assert not job.lost
+
+
+def test_a_node_that_dies_busy_after_it_was_connected_again_is_lost_in_time(tree, monkeypatch):
+    assert passage.BUSY_SECONDS > LIMIT  # else this would show nothing
+    for module in (passage, tcp):
+        monkeypatch.setattr(module, "RETURN_SECONDS", 8.0)
+    job = tree(5, 1)
+    gone, busy = job.chain[1], job.chain[2]
+    job.control.send(busy, {"do": "probe", "seconds": 60.0})
+    time.sleep(0.3)
+    job.signal(gone // PER_NODE, signal.SIGKILL)
+    job.look(lambda: job.control._connections[busy].patience > passage.RETURN_SECONDS)
+    job.signal(busy // PER_NODE, signal.SIGKILL)
+    job.look(lambda: busy in job.lost)
+
+
 def test_a_rank_that_cannot_reach_its_place_is_kept_by_rank_0(tree, monkeypatch):
     listens = places.Places.listens
     monkeypatch.setattr(places.Places, "listens", lambda self, rank, port: listens(self, rank, 9))
