@@ -1079,6 +1079,20 @@ def _(run: Run) -> Run:
     )
 
 
+tampering("a GPU's NVLinks are of an older version", FAIL, "gpus.nvlink", "n1 GPU 3", "version 3", "15 GPUs")(
+    machine(
+        1,
+        lambda n: with_gpu(n, 3, nvlinks=tuple(replace(each, version=3) for each in n.gpus[3].nvlinks)),
+    )
+)
+tampering(
+    "a rank's log was written on another node", INCONCLUSIVE, "nccl.ranks", "rank 11", "host n0", "on n1"
+)(log(11, lambda text: text.replace("n1:", "n0:")))
+tampering("half of the steady load is missing", INCONCLUSIVE, "blame.intermittent", "between 5 and 15 s")(
+    windows(lambda w: None if 5 < w.ended < 15 else w)
+)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

@@ -288,8 +288,18 @@ def nvlink(evidence: Evidence) -> Iterator[Finding]:
     odd = odd_ones({name: str(len(gpu.nvlinks)) for name, gpu in gpus if gpu.nvlinks})
     names = {each.name for each in odd}
     short = {name: len(gpu.nvlinks) for name, gpu in gpus if gpu.nvlinks and len(gpu.nvlinks) < wanted}
-    names |= {*short}
+    versions = odd_ones(
+        {
+            name: ", ".join(sorted({str(link.version) for link in gpu.nvlinks or () if link.version}))
+            for name, gpu in gpus
+            if any(link.version for link in gpu.nvlinks or ())
+        }
+    )
+    names |= {*short, *(each.name for each in versions)}
     yield from (each for each in _nvlinks(evidence) if not each.ok or each.subject not in names)
+    for each in versions:
+        usual = f"{each.usual}, as {each.peers} GPUs have" if each.usual else "one; there is no majority"
+        yield Finding(each.name, False, f"NVLinks of version {each.value}, not {usual}")
     for name, count in short.items():
         text = f"has {count} NVLinks, not {wanted}"
         yield Finding(name, False, text, wanted=f"{wanted} NVLinks", source=evidence.profile.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from bench.judge.blame import transfers
 from bench.judge.blame.intermittent import (
@@ -25,6 +26,7 @@ from bench.plan.names import STEADY, STEADY_AGAIN
 # of the floor of a rail by itself, which all rails together keep up: one call at a time costs some of it
 TOGETHER = 0.7
 LOADS = (STEADY, STEADY_AGAIN)
+UNSEEN = 0.25  # of that time, within which no window ended: more than a stall of one call
 ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
 
 
@@ -121,6 +123,9 @@ def _short(evidence: Evidence) -> str:
             ]
             if max(mine, default=0.0) < ENOUGH * seconds:
                 return f"ranks {group[0]}-{group[-1]} were loaded for {max(mine, default=0.0):.0f} of {seconds:.0f} s"
+            low, high = max(pairwise([0.0, *sorted(mine)]), key=lambda pair: pair[1] - pair[0])
+            if high - low > UNSEEN * seconds:
+                return f"ranks {group[0]}-{group[-1]}: no window of the load ended between {low:.0f} and {high:.0f} s"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from bench.judge import nccl_log
@@ -48,6 +49,7 @@ def own(evidence: Evidence) -> Iterator[Finding]:
             False,
             f"its NCCL is {odd.value}; {odd.peers} others have {odd.usual or 'no one version'}",
         )
+    yield from _elsewhere(evidence)
     for process in evidence.log.processes:
         said = {(member.rank, member.nranks) for member in process.members}
         if process.given is not None and said:
@@ -56,6 +58,20 @@ def own(evidence: Evidence) -> Iterator[Finding]:
                 f"rank {process.given}", ((process.given, world) in said) or None, f"its log says {text}"
             )
         yield from _nodes(process, evidence)
+
+
+def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
+    """Logs that were written on the host of another node; nothing where hosts of two nodes bear one name."""
+    nodes = evidence.run.node_of
+    logs = [(each.given, each.host) for each in evidence.log.processes if each.given in nodes]
+    hosts: dict[str, Counter[str]] = {}
+    for rank, host in logs:
+        hosts.setdefault(nodes[rank or 0], Counter())[host] += 1
+    owner = {found.most_common(1)[0][0]: node for node, found in hosts.items()}
+    for rank, host in logs if len(owner) == len(hosts) else ():
+        if owner.get(host, node := nodes[rank or 0]) != node:
+            text = f"its log was written on host {host}, as those of {owner[host]}, and it was on {node}"
+            yield Finding(f"rank {rank}", None, text)
 
 
 def _nodes(process: LogProcess, evidence: Evidence) -> Iterator[Finding]:
