@@ -14,6 +14,7 @@ import runs
 from bench.judge.blame.intermittent import Intermittent, Ring, intermittent, rings, steady_load
 from bench.judge.blame.nouns import Subject
 from bench.judge.checks import CHECKS
+from bench.judge.checks.intermittent_rails import _too_fast
 from bench.judge.evidence import Evidence
 from bench.model.measurement import Case, Window
 from bench.model.profile import Profile, parse
@@ -133,6 +134,12 @@ def test_what_happens_to_most_rails_now_and_then_names_none():
 def test_a_rail_that_is_slow_throughout_is_told_from_one_that_is_now_and_then():
     (found,) = settled(4, lambda node, rail, slot: (node, rail) == ("n1", "eth1"))
     assert found.throughout
+
+
+def test_rails_whose_rate_nobody_knows_are_not_too_fast():
+    """Nothing else of the run is asked then."""
+    blind = SimpleNamespace(rails=SimpleNamespace(rate=None), backend="nccl")
+    assert [*_too_fast(blind)] == []
 
 
 # ── as a run folder ─────────────────────────────────────────────────────────────────────────────────────

@@ -456,3 +456,15 @@ def test_where_there_is_no_rail_the_next_step_is_not_about_rails(name):
     (bare,) = [verdict for verdict in verdicts if verdict.measured == "has no rail that could be judged"]
     assert bare.status is Status.INCONCLUSIVE
     assert bare.next_step == "see rails.count and exclusion.census: no device of this node is a rail"
+
+
+@pytest.mark.parametrize(
+    ("virtual", "gpus", "skipped"), [(True, 0, True), (False, 0, False), (True, 8, False)]
+)
+def test_rails_that_are_virtual_interfaces_have_no_link_over_pci(virtual, gpus, skipped):
+    rails = Rails(kind="socket", count=1, devices=("eth1",))
+    machine = node(0, interfaces=(interface("eth1", pci=None if virtual else node(0).ports[1].pci),))
+    found = judged("pcie.link", seen([machine]), replace(LAMBDA, rails=rails, gpus=gpus))
+    assert any("the rails are virtual interfaces" in each.measured for each in found) is skipped
+    none = judged("pcie.link", seen([], names=["n0"]), replace(LAMBDA, rails=rails, gpus=gpus))
+    assert not any("the rails are virtual interfaces" in each.measured for each in none)

@@ -222,6 +222,12 @@ def test_as_many_gpus_as_were_ordered_or_can_be(gpus, bus, ordered, wanted):
         assert "give --gpus N for the number that was ordered" in verdict.message
 
 
+@pytest.mark.parametrize(("counts", "wanted"), [((4,), PASS), ((4, 8), INCONCLUSIVE)])
+def test_fewer_gpus_than_on_the_bus_are_doubtful_from_two_sizes_on(counts, wanted):
+    (verdict,) = judged("gpus.count", seen([machine(4, 8)], each=1), replace(ON_DEMAND, gpu_counts=counts))
+    assert verdict.status is wanted
+
+
 @pytest.mark.parametrize(
     ("gpus", "each", "ordered", "wanted"),
     [

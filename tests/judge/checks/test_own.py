@@ -135,6 +135,16 @@ def test_an_adapter_whose_place_is_not_known_is_no_fault_and_no_pass(tmp_path):
     assert set(verdicts.values()) == {Status.INCONCLUSIVE}
 
 
+def test_a_merged_device_of_which_one_place_is_not_known_is_no_fault_and_no_pass(tmp_path):
+    """rank 2 uses mlx5_5 and mlx5_6 as one device; the way of the second is not known."""
+    machines = [with_port(each, "mlx5_6", pci=None) for each in nodes(2)]
+    evidence = run(
+        tmp_path, lambda rank: 2 if rank in (2, 10) else rank % 8 // 2, using=MERGED, machines=machines
+    )
+    verdicts = {v.subject: v.status for v in judged("rails.own", evidence) if "GPU 2" in v.subject}
+    assert set(verdicts.values()) == {Status.INCONCLUSIVE}
+
+
 def test_a_run_without_the_log_says_why():
     evidence = seen(nodes(2), plan=Plan((), skipped=(("evidence", "left out for want of time"),)))
     assert status("rails.own", evidence) is Status.SKIP
