@@ -3,7 +3,7 @@
 It is stopped before the first case is measured, so that it takes nothing from what is measured, and goes on once the
 run is judged. Where it is gone by then, the report is drawn without it.
 
-    python -m bench.cli.report_ahead PARENT          a pickled run and its profile in, a line of JSON out
+    python -m bench.cli.report_ahead PARENT          a JudgedFolder in JSON in, a line of JSON out
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bench.launch.python import as_module
-from bench.store import RunError
+from bench.model.profile import parse
+from bench.model.typed_json import decode, encode
+from bench.model.verdict import Verdict
+from bench.store import RunError, load
 
 from .page import write_report
 
@@ -27,6 +31,15 @@ if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
 
 NICE = 5  # less than torch's own import where both want the same processor, and not so little that a drawing waits
+
+
+@dataclass(frozen=True)
+class JudgedFolder:
+    """A run folder, the profile that it was judged by, and the verdicts, which may be nowhere on the disk."""
+
+    folder: str
+    profile: str
+    verdicts: tuple[Verdict, ...]
 
 
 class ReportAhead:
@@ -71,8 +84,8 @@ class ReportAhead:
             return None
         self._go_on(self._process)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            asked = pickle.dumps((judged.run, judged.profile))
-            answer, _ = self._process.communicate(asked)
+            asked = JudgedFolder(str(judged.run.path.resolve()), judged.profile.text, judged.verdicts)
+            answer, _ = self._process.communicate(encode(asked))
             return str(json.loads(answer)["error"])
         return None
 
@@ -96,9 +109,10 @@ def main() -> None:
     from bench.judge.evidence import Evidence
     from reports import write
 
-    evidence = Evidence(*pickle.load(sys.stdin.buffer))
+    asked = decode(JudgedFolder, sys.stdin.buffer.read())
     try:
-        write(evidence)
+        evidence = Evidence(load(Path(asked.folder)), parse(asked.profile, "the profile of the run"))
+        write(evidence.judged(asked.verdicts))
         error = ""
     except RunError as caught:
         error = str(caught)
