@@ -507,6 +507,17 @@ def test_a_regression_is_attributed_to_its_step():
     assert "nothing changed in the fingerprint then" in evidence
 
 
+def test_steps_are_sought_up_to_the_night_itself_and_no_further(monkeypatch):
+    """What the history holds of this night or of later ones is left out."""
+    found = judge(BUSBW, history(40), tonight(LEVEL))
+    sought: list[NightValue] = []
+    monkeypatch.setattr(
+        sys.modules["bench.judge.drift.judge"], "steps", lambda nights: sought.extend(nights) or ()
+    )
+    attribute(found, [*history(5), tonight(LEVEL), tonight(LEVEL, at=501)])
+    assert sought == [*history(5), found.night]
+
+
 @pytest.mark.parametrize(
     ("start", "part"),
     [(1, ""), *((at, "nccl") for at in (2, 3, 4, 5, 6)), *((at, "driver") for at in (7, 8, 9, 10))],

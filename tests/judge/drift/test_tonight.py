@@ -18,10 +18,10 @@ pytest.importorskip("pyarrow")
 from bench.cli.page import write_report
 from bench.cli.terminal import summarise
 from bench.exchange.exporting.digest import digest
-from bench.judge.drift import Acceptance
+from bench.judge.drift import Acceptance, NightValue
 from bench.judge.drift.past import from_saved
 from bench.judge.drift.series import samples
-from bench.judge.drift.tonight import _phase, rerun, tonight
+from bench.judge.drift.tonight import _phase, _recent, rerun, tonight
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
@@ -316,6 +316,14 @@ def test_what_the_reserve_has_no_time_for_stays_open(tmp_path, history):
     run = judge(load(path), runs.LOCAL).run
     said = drift(run)["c1 all_reduce 4 MiB busbw"]
     assert (said.status, "not measured again yet" in said.measured) == (Status.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(("times", "recent"), [((), False), ((1.0,), False), ((1.0, 2.0), True)])
+def test_a_series_is_recent_if_it_was_measured_in_the_last_night_that_there_was(times, recent):
+    def measured(*times):
+        return tuple(NightValue("r", time, 1.0) for time in times)
+
+    assert _recent(measured(*times), {1: measured(2.0), 2: measured(*times), 3: ()}) is recent
 
 
 def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
