@@ -19,7 +19,7 @@ __all__ = ["evidence", "refresh", "seal_verdicts", "sealed_verdicts", "write", "
 
 def evidence(folder: Path) -> str:
     """Digest of everything that a report of this run folder depends on; take it before the folder is read."""
-    from .stamp import evidence as of_folder
+    from .up_to_date import evidence as of_folder
 
     return of_folder(folder)
 
@@ -33,7 +33,7 @@ def write(judged: Evidence, digest: str = "") -> list[Path]:
 
     with Renderer() as renderer:  # it needs half a second to start, and so do pandas and altair
         from .export import write as written
-        from .stamp import mark
+        from .up_to_date import mark
 
         seen = digest or evidence(judged.run.path)
         files = written(judged, renderer)
@@ -50,20 +50,20 @@ def write_pdf(judged: Evidence, paper: str) -> Path:
 
 def refresh(judged: Evidence, digest: str) -> list[Path]:
     """Write the reports unless they exist and would be the same; the paths of the files written."""
-    from .stamp import is_current
+    from .up_to_date import is_current
 
     return [] if is_current(judged, digest) else write(judged, digest)
 
 
 def seal_verdicts(judged: Evidence, digest: str) -> None:
     """Let ``sealed_verdicts`` find what was just judged and saved. ``digest``: see ``write``."""
-    from .stamp import mark
+    from .up_to_date import mark
 
     mark(judged, digest, (), fresh=True)
 
 
 def sealed_verdicts(folder: Path, profile: Profile, digest: str) -> tuple[Verdict, ...]:
     """The verdicts of a folder that needs no judging, since nothing has changed since that was done; else none."""
-    from .stamp import sealed_verdicts as of_folder
+    from .up_to_date import sealed_verdicts as of_folder
 
     return of_folder(folder, profile, digest)

@@ -11,10 +11,10 @@ from bench.nccl.log import Log
 from bench.plan.names import phase_words
 from bench.store import Run
 
+from .sections import View
 from .summary import Shown
 from .tables import Cell, ReportTable, code, number, size, verdict_table
 from .traffic import carried
-from .views import View
 
 
 @dataclass(frozen=True)

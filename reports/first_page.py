@@ -19,9 +19,9 @@ from bench.plan.names import INSTEAD, phase_words
 from .exclusion import layer_states, together
 from .port_facts import port_facts
 from .rail_map import rail_map
+from .sections import View
 from .summary import NOT_PLANNED, Shown, coverage, headline, read_target, unmeasured
 from .tables import verdict_table
-from .views import View
 
 MOST = 4  # problems that stand in full on the first page; the others are in the table below it
 ANSWERS = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.judge.blame.nouns import Subject
+from bench.judge.blame.suspects import Subject
 from bench.judge.blame.transfers import answer, screened, transfers
 from bench.judge.checks.screening import subject_of
 from bench.judge.evidence import Evidence

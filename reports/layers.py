@@ -12,9 +12,9 @@ from bench.judge.wire.rail_layers import NAMES
 from bench.model.units import BITS, GIGA, MICRO, show_share, show_some
 from bench.model.verdict import COUNTED, Status
 
+from .sections import View
 from .summary import Shown
 from .tables import ABSENT, Cell, ReportTable, badge
-from .views import View
 
 HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "ib_write_lat µs", "loss in", "status")
 MOST = 64  # rows that stand open; of more, those that do not pass

@@ -9,7 +9,7 @@ from bench.judge.verdicts import spoken
 from bench.judge.wire.rail_latency import of_latencies
 from bench.model.units import BITS, show_count
 
-from . import views
+from . import sections
 from .charts import CHARTS
 from .environment import compared_nodes, compared_ranks
 from .frames import Frames
@@ -31,13 +31,13 @@ def markdown(judged: Evidence, f: Frames, drawn: tuple[str, ...]) -> str:
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
         spoken=spoken(run), simulated=simulated(run), problems=found.first, bad=verdict_table(found.inconclusive),
-        coverage=views.coverage_table(coverage(judged)), unmeasured=views.unmeasured_table(run),
-        target=target, target_title=views.target_title(target) if target else "",
-        readings=views.readings_table(target) if target else None,
+        coverage=sections.coverage_table(coverage(judged)), unmeasured=sections.unmeasured_table(run),
+        target=target, target_title=sections.target_title(target) if target else "",
+        readings=sections.readings_table(target) if target else None,
         layers=layers, rails=layer_table(worst_first(layers.rows), of_latencies(judged)) if layers else None,
         reasons=unknowns(layers)[:MOST_ROWS] if layers else (), best=_best(f),
         charts=[(chart, chart.about(f)) for chart in CHARTS if chart.name in drawn],
-        versions=views.versions_table(run), compared=(compared_nodes(judged), compared_ranks(judged)), method=METHOD,
+        versions=sections.versions_table(run), compared=(compared_nodes(judged), compared_ranks(judged)), method=METHOD,
     )  # fmt: skip
 
 

@@ -17,9 +17,9 @@ from bench.model.units import show_count
 from bench.model.verdict import Status, overall
 
 from .charts import CHARTS
+from .sections import View, figures
 from .summary import Shown, moment
 from .tables import Cell, ReportTable, code, number, strong
-from .views import View, figures
 
 if TYPE_CHECKING:
     from .docs import Drawn

@@ -20,7 +20,7 @@ from bench.judge.watched import is_watch
 from bench.model.units import show_count
 from bench.store.titles import titles_of
 
-from . import first_page, views
+from . import first_page, sections
 from .exclusion import exclusion
 from .frames import Frames
 from .layers import layers
@@ -40,7 +40,7 @@ class Section:
 
     name: str
     link: str
-    view: Callable[[Shown], views.View | None]
+    view: Callable[[Shown], sections.View | None]
     template: str = ""
 
     def drawn(self, shown: Shown) -> Markup | None:
@@ -49,7 +49,7 @@ class Section:
 
 
 def _charts(name: str, link: str, title: str) -> Section:
-    return Section(name, link, lambda shown: views.charts(shown, title, name), "charts.html")
+    return Section(name, link, lambda shown: sections.charts(shown, title, name), "charts.html")
 
 
 SECTIONS = (
@@ -58,17 +58,17 @@ SECTIONS = (
     _charts("soak", "Soak", "Soak"),
     _charts("watch", "Watch", "The watched job"),
     Section("attention", "Other findings", first_page.attention),
-    Section("coverage", "Coverage", views.coverage),
-    Section("target", "Target", views.target),
+    Section("coverage", "Coverage", sections.coverage),
+    Section("target", "Target", sections.target),
     _charts("collectives", "Collectives", "Collectives"),
     _charts("rails", "Rails", "Rails and pairs of nodes"),
     Section("layers", "Layers", layers),
     Section("exclusion", "Exclusion", exclusion),
-    Section("rows", "All results", views.rows),
-    Section("traffic", "", views.traffic),
-    Section("passed", "", views.passed),
-    Section("environment", "Environment", views.environment),
-    Section("method", "Method", views.method),
+    Section("rows", "All results", sections.rows),
+    Section("traffic", "", sections.traffic),
+    Section("passed", "", sections.passed),
+    Section("environment", "Environment", sections.environment),
+    Section("method", "Method", sections.method),
 )
 
 

@@ -22,7 +22,7 @@ from bench.store import Run, write_file
 from bench.store.sums import evidence_digest
 from bench.store.titles import titles_of
 
-from . import views
+from . import sections
 from .first_page import MOST, as_sentence, bars, floor_of, leading, sentence, tiles, uncovered
 from .frames import frames
 from .port_facts import port_facts
@@ -82,7 +82,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
             (each.name, each.share, each.rate, each.percent, each.good, each.note)
             for each in bars(shown, target)
         ],
-        "coverage": _cells(views.coverage_table(coverage(shown.judged)).rows),
+        "coverage": _cells(sections.coverage_table(coverage(shown.judged)).rows),
         "inconclusive": [
             (each.subject, each.measured, each.next_step) for each in found.inconclusive[:MOST_INCONCLUSIVE]
         ],

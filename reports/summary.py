@@ -11,8 +11,8 @@ from itertools import combinations
 from math import comb
 from typing import Any
 
-from bench.judge.alike import MOST
 from bench.judge.evidence import Evidence, derived
+from bench.judge.merge_alike import MOST
 from bench.judge.peaks import nodes_of
 from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile

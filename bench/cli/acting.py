@@ -12,7 +12,7 @@ import click
 from .option_types import PATH, SHARE, option, profile_option
 
 if TYPE_CHECKING:
-    from bench.exchange.acting.plan import SchedulerStep
+    from bench.exchange.acting.drain_commands import SchedulerStep
     from bench.judge.actions import NodeAction
     from bench.judge.evidence import Evidence
 
@@ -109,7 +109,7 @@ def _judged(folder: Path, profile_name: str | None, trust: bool) -> Evidence:
 
 
 def _wanted(judged: Evidence, node: str | None) -> tuple[NodeAction, ...]:
-    from bench.exchange.acting.plan import checked
+    from bench.exchange.acting.drain_commands import checked
     from bench.judge.actions import node_actions
 
     return checked([each for each in node_actions(judged.run) if node in (None, each.node)])
@@ -135,7 +135,7 @@ def _print_for_others(way: str, judged: Evidence, found: Sequence[NodeAction]) -
 
 def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most: float, yes: bool) -> int:
     from bench.exchange.acting import kubernetes, slurm
-    from bench.exchange.acting.plan import allowed, perform, require_known
+    from bench.exchange.acting.drain_commands import allowed, perform, require_known
 
     if not found:
         click.echo("no FAIL of this run names a node: there is nothing to do")
@@ -165,7 +165,7 @@ def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most:
 
 def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str | None) -> int:
     from bench.exchange.acting import kubernetes, slurm
-    from bench.exchange.acting.plan import to_undo, undo
+    from bench.exchange.acting.drain_commands import to_undo, undo
     from bench.store.seal import not_own
 
     if why := not_own(folder):

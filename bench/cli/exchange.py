@@ -97,7 +97,7 @@ def _among_published(
     files: tuple[Path, ...], collective: str, ranks: int | None, gpu: str, nodes: int | None, as_json: bool
 ) -> int:
     """Say of each table in one sentence how it stands among published runs; nothing is written."""
-    from bench.exchange.importing.nouns import ImportRefused
+    from bench.exchange.importing.imported_rows import ImportRefused
     from bench.exchange.importing.published import among_published
     from bench.exchange.importing.run_folder import tables
     from bench.model.printable import on_one_line

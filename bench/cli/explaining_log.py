@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.imported_rows import ImportRefused
 from bench.exchange.importing.text_file import read_stream, read_text
 from bench.judge.foreign_log import judge_log
 from bench.model.printable import ranges

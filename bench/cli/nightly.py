@@ -84,7 +84,7 @@ def perform(typed: Invocation) -> int:
     from bench.exchange.exporting import webhook
     from bench.model.profile import load
     from bench.store.history import lasting
-    from bench.store.history.folder import complete
+    from bench.store.history.location import complete
 
     from .local_job import OURS
     from .start import new_folder, start

@@ -52,7 +52,7 @@ def perform(typed: Invocation) -> int:
     """The exit status of the whole run, as if it had never stopped."""
     from bench import launch
     from bench.run.join import take_part
-    from bench.run.refusal import refuse
+    from bench.run.refused_start import refuse
     from bench.run.resume import check_own, resumable
     from bench.store import load
 

@@ -115,7 +115,7 @@ def accelerators(root: Path) -> bool:
 
 def _check_place(where: LaunchContext, typed: Invocation, profile: Profile) -> None:
     """Tell the ranks that wait for this one, then raise NotHere; probe and watch only print what is missing."""
-    from bench.run.refusal import refuse
+    from bench.run.refused_start import refuse
 
     shared, error = typed.shared, ""
     if profile.backend == "nccl" and not (shared.go_on or accelerators(Path("/"))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.judge import nccl_log
-from bench.judge.checks.exclusion import by_log
+from bench.judge.checks.exclusion_settings import by_log
 from bench.model.profile import Profile
 from bench.model.rails import by_port
 from bench.model.verdict import Verdict

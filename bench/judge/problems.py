@@ -20,7 +20,7 @@ from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import phase_words
 from bench.store import Run
 
-from .alike import LACKING, merged, together
+from .merge_alike import LACKING, merged, together
 
 Place = tuple[str, str]  # node and port or GPU; "" for all of them
 PlacesOf: TypeAlias = "Callable[[str], frozenset[Place]]"

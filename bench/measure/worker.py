@@ -57,7 +57,7 @@ def warm() -> None:
     with contextlib.suppress(Exception):
         import torch.distributed  # noqa: F401
 
-        from .backend import cases, device, group, store  # noqa: F401
+        from .backend import cases, device, group, tcp_store  # noqa: F401
 
 
 def phase(file: TextIO, asked: float) -> None:
@@ -189,7 +189,7 @@ def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
     """Open the rendezvous store on the first rank, or connect to it."""
     timeout = timedelta(seconds=order.timeout)
     if order.rank == 0:
-        from .backend import store as meeting
+        from .backend import tcp_store as meeting
 
         store = meeting.opened(dist, order.address, order.size, timeout, order.ports)
         channel.send("store", port=store.port)

@@ -6,5 +6,5 @@ from bench.plan.job import AcceptOptions, Job, by_node
 from bench.plan.memory import NCCL_RESERVE, TORCH_HOST, Memory, fit, needed
 from bench.plan.phases import acceptance, seconds, start_seconds
 from bench.plan.rails import PAIR_RULES, pair_cases
-from bench.plan.screen import step_phase
+from bench.plan.screening_phases import step_phase
 from bench.plan.sweep import PlanError, Request, sizes, sweep_cases

@@ -17,7 +17,7 @@ from bench.store import Phase
 from .job import Job
 from .phases import acceptance, seconds
 from .rails import Left
-from .screen import node_names, step_phase
+from .screening_phases import node_names, step_phase
 from .sweep import PlanError
 
 AROUND = 20.0  # seconds before the first phase and after the last: probing, judging, drawing (estimate)

@@ -13,7 +13,7 @@ from bench.store import Phase
 from .gpu import copies, graphs, links, registered
 from .job import Job, everyone
 from .rails import Left, cross, inside, off_nvlink, pinned, rails
-from .screen import screening
+from .screening_phases import screening
 from .steady import steady
 from .sweep import Request, cases_of
 

@@ -49,7 +49,7 @@ from .finish import finish, judge_and_save
 from .live_run import LiveRun
 from .options import CannotRun, Options, Watcher
 from .planning import dry_run, make_plan, plan_again, plan_by_fabric, put_logs_away, sweep
-from .refusal import refusal
+from .refused_start import refusal
 from .rejoin import as_they_are_now, command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
 from .watch import Watch

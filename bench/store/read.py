@@ -35,7 +35,7 @@ from .files import (
     VERDICTS,
     RunError,
 )
-from .kinds import READ, VERBS_KINDS
+from .line_classes import READ, VERBS_KINDS
 from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
 

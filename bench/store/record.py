@@ -51,7 +51,7 @@ from .files import (
     RunError,
     free,
 )
-from .kinds import KIND
+from .line_classes import KIND
 
 if TYPE_CHECKING:
     from bench.probe.fabric.run_tools import ToolAnswer

@@ -13,7 +13,7 @@ from bench.model.lines import DrawnReports, HeardBroadcasts
 from bench.model.timings import Blocks, Seconds
 from bench.probe.fabric.run_tools import ToolAnswer
 
-from . import kinds
+from . import line_classes
 from .files import DRAWN, FABRIC, HISTORY, JOURNAL, LOGS, WIRING
 from .history.nights import SavedPast
 from .seal import SEAL
@@ -22,7 +22,7 @@ TIMES = {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0, "de
 Seal = Annotated[
     str, Meta(pattern="^[0-9a-f]{64}$", description="HMAC-SHA256 of manifest and plan by the user's key")
 ]
-FILES: dict[str, Any] = kinds.FILES | {
+FILES: dict[str, Any] = line_classes.FILES | {
     HISTORY: SavedPast,
     SEAL: tuple[Seal, Seal],  # as manifest and plan are, and as they will be once the next of them is written
     DRAWN: DrawnReports,

@@ -81,7 +81,7 @@ class Answer:
 
 def parents(ranks: int, shape: str) -> list[int]:
     """For each rank the one that it is connected to."""
-    from bench.supervise.control.places import FAN_OUT
+    from bench.supervise.control.tree_places import FAN_OUT
 
     if shape == STAR:
         return [0] * ranks

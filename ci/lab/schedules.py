@@ -19,9 +19,9 @@ from bench.model.profile import parse
 from bench.model.rounds import rounds
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.names import AGAIN, CROSS, FIRST
-from bench.plan.screen import REPEATS
 from bench.plan.screening import Ring, ScreenedFault, ScreeningTask, Step, groups, step
 from bench.plan.screening import across as crossing
+from bench.plan.screening_phases import REPEATS
 from bench.store.rows import Row, row_of
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 

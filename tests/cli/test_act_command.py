@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import cli
-from bench.exchange.acting.plan import CannotAct
+from bench.exchange.acting.drain_commands import CannotAct
 from bench.run import remote_gate
 from bench.store import RunError
 

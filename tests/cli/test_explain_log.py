@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli
 from bench.exchange.importing import text_file
-from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.imported_rows import ImportRefused
 from bench.nccl.log import read
 from bench.nccl.log_summary import summarise
 from bench.nccl.warning_meanings import MEANINGS, meaning_of

@@ -13,7 +13,7 @@ import runs
 from bench.cli import _run, cli
 from bench.cli.terminal import one_line, summarise
 from bench.exchange.compare import Difference
-from bench.exchange.importing.nouns import ImportedRow
+from bench.exchange.importing.imported_rows import ImportedRow
 from bench.exchange.importing.reconcile import _check_rows
 from bench.judge.checks.coverage import asked, end
 from bench.judge.evidence import Evidence
@@ -24,7 +24,7 @@ from bench.run.finish import finish
 from bench.store import IMPORTED, VERDICTS, RunError, Settings, load
 from reports import write
 from reports.frames import frames
-from reports.views import row_cells
+from reports.sections import row_cells
 from tests.told import Told
 
 

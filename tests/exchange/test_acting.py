@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli
 from bench.exchange.acting import kubernetes, slurm
-from bench.exchange.acting.events import health_events, nagios
-from bench.exchange.acting.plan import (
+from bench.exchange.acting.drain_commands import (
     CannotAct,
     allowed,
     checked,
@@ -22,6 +21,7 @@ from bench.exchange.acting.plan import (
     to_undo,
     undo,
 )
+from bench.exchange.acting.events import health_events, nagios
 from bench.judge.action_of_check import action_of
 from bench.judge.actions import NodeAction, node_actions
 from bench.judge.checks import CHECKS
@@ -234,7 +234,7 @@ def test_nothing_is_done_where_it_cannot_be_kept(tmp_path: Path, monkeypatch: py
     def full(*_: object) -> None:
         raise RunError("no space left")
 
-    monkeypatch.setattr("bench.exchange.acting.plan.write_file", full)
+    monkeypatch.setattr("bench.exchange.acting.drain_commands.write_file", full)
     there = Scheduler()
     with pytest.raises(RunError):
         perform(IDLE.steps([FAULTY], "night"), tmp_path, there)

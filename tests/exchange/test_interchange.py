@@ -18,7 +18,7 @@ from bench.exchange.compare import UnlikeRuns
 from bench.exchange.compare_runs import compare_runs, facts, samples
 from bench.exchange.exporting.formats import export
 from bench.exchange.importing import nccl_tests
-from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.imported_rows import ImportRefused
 from bench.exchange.importing.run_folder import Wanted, import_files
 from bench.judge.checks.imports import whole
 from bench.judge.evidence import Evidence

@@ -17,7 +17,7 @@ from bench.judge.drift.wording import _next_step, _wanted
 from bench.judge.evidence import Evidence
 from bench.judge.fabric.links import ExpectedPort, hca_ports
 from bench.judge.findings import Criterion, Finding
-from bench.judge.wire.shape_of import NO_LAYOUT
+from bench.judge.wire.group_shape import NO_LAYOUT
 from bench.model.verdict import Status, Verdict
 from bench.plan.screening import Coverage, ScreenedFault, Step
 from bench.probe.fabric.ask_all import look

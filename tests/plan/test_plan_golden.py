@@ -20,7 +20,7 @@ from bench.plan.estimate import estimate
 from bench.plan.gpu import by_algorithm
 from bench.plan.nightly import short, summary
 from bench.plan.screening import most_steps, step
-from bench.plan.screening.rows import coverage
+from bench.plan.screening.rings import coverage
 from bench.plan.steady import steady_again
 from bench.store import Phase, Plan
 from golden import Golden, opened, shown

@@ -24,7 +24,7 @@ from bench.plan.screening import (
     nodes_by_leaf,
     step,
 )
-from bench.plan.screening.rows import links, rated, ring_text
+from bench.plan.screening.rings import links, rated, ring_text
 
 RAILS = ("r1", "r2", "r3")
 Loss = Callable[[str, str, str], float]

@@ -52,7 +52,7 @@ def test_an_outward_address_is_listened_on_within_the_range_alone(pair):
 @needs_address
 def test_the_workers_store_listens_within_the_range(pair):
     dist = pytest.importorskip("torch.distributed")
-    from bench.measure.backend.store import opened
+    from bench.measure.backend.tcp_store import opened
 
     store = opened(dist, OUTWARD[0], 2, timedelta(seconds=60), pair)
     assert store.port in pair

@@ -10,9 +10,9 @@ from bench.judge.evidence import Evidence
 from bench.model.facts import Node
 from reports.environment import differences, facts, gather, node_rows
 from reports.frames import frames
+from reports.sections import traffic
 from reports.summary import Shown
 from reports.traffic import carried
-from reports.views import traffic
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8),

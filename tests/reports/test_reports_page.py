@@ -15,7 +15,7 @@ from bench.judge.evidence import Evidence
 from bench.model.printable import as_markdown
 from bench.model.verdict import Status, Verdict
 from bench.store import RunError
-from reports import views
+from reports import sections
 from reports.charts import CHARTS
 from reports.export import specifications
 from reports.frames import frames
@@ -254,15 +254,15 @@ def test_pandas_and_duckdb_read_every_row_from_parquet(cluster_folder):
 def test_of_many_groups_of_one_case_and_many_verdicts_the_page_lists_some_and_says_how_many(monkeypatch):
     made = made_runs.cluster()
     verdicts = tuple(Verdict("c", f"node {at}", Status.PASS, "well") for at in range(5))
-    monkeypatch.setattr(views, "MOST_EQUALS", 1)
-    monkeypatch.setattr(views, "MOST_PASSED", 2)
+    monkeypatch.setattr(sections, "MOST_EQUALS", 1)
+    monkeypatch.setattr(sections, "MOST_PASSED", 2)
     html, _ = drawn(replace(made, run=replace(made.run, verdicts=verdicts)))
     assert "and 3 more, in verdicts.json" in words(html) and "node 4" not in words(html)
     rows = frames(Evidence(made.run, made.profile)).rows
     alone = rows[~rows["pair"]]
-    kinds = [part for _, part in alone.groupby(["phase", *views.EQUALS], sort=False)]
+    kinds = [part for _, part in alone.groupby(["phase", *sections.EQUALS], sort=False)]
     assert "of which the slowest 1 of each kind are here" in words(html) and max(map(len, kinds)) > 1
-    kept = pd.concat([views._slowest_equals(part) for _, part in alone.groupby("phase", sort=False)])
+    kept = pd.concat([sections._slowest_equals(part) for _, part in alone.groupby("phase", sort=False)])
     assert sorted(kept["busbw"]) == sorted(part["busbw"].min() for part in kinds)
 
 

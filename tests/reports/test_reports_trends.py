@@ -11,7 +11,7 @@ import made_docs
 from bench.judge.drift import NightValue, Series, replay
 from bench.model.verdict import Status
 from bench.store.history import HistoryError, Record, Sample, append, create
-from bench.store.history.folder import LeftOutFile
+from bench.store.history.location import LeftOutFile
 from reports import trends
 from reports.theme import text_of
 

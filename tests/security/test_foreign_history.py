@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from bench.store.history import Record, Sample, acceptances, append, check, create, record, runs, strangers
-from bench.store.history.folder import run_path
+from bench.store.history.location import run_path
 from bench.store.history.nights import Series
 
 TIME = 1.79e9

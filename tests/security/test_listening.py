@@ -54,7 +54,7 @@ def addresses(pids) -> set[str]:
 def test_a_store_listens_at_the_address_that_the_ranks_were_told_and_at_no_other():
     import torch.distributed as dist
 
-    from bench.measure.backend.store import opened
+    from bench.measure.backend.tcp_store import opened
 
     before = sockets(os.getpid())
     store = opened(dist, "127.0.0.1", 2, LIMIT)
@@ -68,7 +68,7 @@ def test_a_store_listens_at_the_address_that_the_ranks_were_told_and_at_no_other
 
 
 def test_a_torch_whose_newer_server_takes_no_socket_gets_the_one_before_it():
-    from bench.measure.backend.store import opened
+    from bench.measure.backend.tcp_store import opened
 
     asked = []
 
@@ -86,7 +86,7 @@ def test_a_torch_whose_newer_server_takes_no_socket_gets_the_one_before_it():
 
 
 def test_a_store_that_cannot_be_made_leaves_no_socket_open():
-    from bench.measure.backend.store import opened
+    from bench.measure.backend.tcp_store import opened
 
     class Paper:
         def TCPStore(self, *words, **more):

@@ -18,7 +18,7 @@ from bench.store import JOURNAL, LOGS, WIRING, Recorder, load, save_history, wri
 from bench.store.files import DRAWN
 from bench.store.schema import FILES, schema
 from bench.store.seal import SEAL
-from reports import stamp
+from reports import up_to_date
 
 RECORDED = Path(__file__).with_name("data") / "two-nodes"
 
@@ -50,7 +50,7 @@ def whole_folder(path):
         )
     }
     save_history(folder, Past("c1", (("driver", "560"),), nights).saved())
-    stamp.mark(Evidence(load(folder), runs.LOCAL), "digest", ["manifest.json"])
+    up_to_date.mark(Evidence(load(folder), runs.LOCAL), "digest", ["manifest.json"])
     return folder
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from bench.judge.actions import NodeAction
 
-from .plan import Run, SchedulerStep, ask
+from .drain_commands import Run, SchedulerStep, ask
 
 KEY, SUSPECT, RUN = "railgauge.io/failed", "railgauge.io/suspect", "railgauge.io/run"
 CONDITION = "RailGaugeFailed"

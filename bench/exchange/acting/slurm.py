@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.judge.actions import NodeAction
 
-from .plan import OURS, Run, SchedulerStep, ask
+from .drain_commands import OURS, Run, SchedulerStep, ask
 
 GATE = "railgauge gate:"  # how the reason begins with which ci/jobs/slurm/healthcheck drains
 LONGEST = 900  # characters of a reason: Slurm takes more, but squeue and sinfo show a line

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from bench.judge.evidence import Evidence
-from bench.store.history.folder import library
+from bench.store.history.location import library
 
 from .metrics import METRICS, metered, samples
 

@@ -7,8 +7,8 @@ from bench.model.elements import UnknownName, element
 from bench.model.measurement import Case, Extra, Measurement
 from bench.model.timings import Blocks, Seconds
 
+from .imported_rows import ImportedRow, ImportedRun, ImportRefused
 from .infer_ranks import MOST_RANKS, UNVERIFIED_IN_PLACE
-from .nouns import ImportedRow, ImportedRun, ImportRefused
 from .reconcile import usable
 
 PHASE = "import"

@@ -9,7 +9,7 @@ from bench.measure.perftest import output
 from bench.measure.perftest.output import LinkRun
 
 from . import nccl_tests, nccl_tests_json
-from .nouns import ImportedRun, ImportRefused
+from .imported_rows import ImportedRun, ImportRefused
 from .reconcile import Hints
 
 _NCCL_TEXT = re.compile(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bench.model.collectives import ALL_TO_ALL, COLLECTIVES, P2P_RING, Collective
 
-from .nouns import TYPE_BYTES, ImportedRow
+from .imported_rows import TYPE_BYTES, ImportedRow
 
 MOST_RANKS = 1 << 16  # more than any cluster; beyond it the digits tell nothing
 PRINTED = tuple(row for row in COLLECTIVES.values() if row.nccl_tests)  # the collectives of nccl-tests

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from .imported_rows import TYPES, DeviceLine, ImportedRun
 from .nccl_tests_rows import HEADER, Columns, Numbers, columns_of, figures, implied_columns
-from .nouns import TYPES, DeviceLine, ImportedRun
 from .reconcile import NO_HINTS, Found, Hints, settle
 
 LONGEST = 4096  # characters of a line that are looked at: no row is longer, and other text may be

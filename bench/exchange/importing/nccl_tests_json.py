@@ -14,8 +14,8 @@ from typing import Any
 
 from bench.model.units import GIGA, MICRO, number
 
+from .imported_rows import TYPES, DeviceLine, ImportedRow, ImportedRun
 from .infer_ranks import MOST_RANKS
-from .nouns import TYPES, DeviceLine, ImportedRow, ImportedRun
 from .reconcile import NO_HINTS, Found, Hints, settle
 
 ALLOWED = ("NCCL_", "TORCH_NCCL_", "UCX_", "OMPI_MCA_", "CUDA_", "GLOO_")

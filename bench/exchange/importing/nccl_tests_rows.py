@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.model.units import GIGA, MICRO, number
 
-from .nouns import TYPES, ImportedRow
+from .imported_rows import TYPES, ImportedRow
 
 HEADER = re.compile(r"\bsize\s+count\b")
 _GROUP = ("time", "algbw", "busbw", "wrong")

@@ -6,7 +6,7 @@ from bench.measure.perftest.output import LinkRun, PerftestRow
 from bench.model.measurement import Case, Extra, Measurement
 from bench.model.timings import Blocks, Seconds
 
-from .nouns import ImportRefused
+from .imported_rows import ImportRefused
 
 PHASE = "verbs"
 

@@ -19,7 +19,7 @@ from bench.model.collectives import collective
 from bench.model.units import BITS, GIGA, show_count, show_rate, show_size
 from bench.model.verdict import Status
 
-from .nouns import ImportedRow, ImportedRun, ImportRefused
+from .imported_rows import ImportedRow, ImportedRun, ImportRefused
 from .reconcile import usable
 
 FILE = Path(__file__).with_name("published.toml")

@@ -12,6 +12,7 @@ from bench.model.collectives import collective as known_collective
 from bench.model.elements import UnknownName
 from bench.model.units import GIGA, number, show_count, show_some
 
+from .imported_rows import DeviceLine, ImportedRow, ImportedRun
 from .infer_ranks import (
     UNVERIFIED_IN_PLACE,
     Range,
@@ -25,7 +26,6 @@ from .infer_ranks import (
     ratio,
     share_factor,
 )
-from .nouns import DeviceLine, ImportedRow, ImportedRun
 
 
 @dataclass

@@ -17,11 +17,11 @@ from pathlib import Path
 from bench import __version__
 from bench.exchange.importing import convert, perftest
 from bench.exchange.importing.detect import read
-from bench.exchange.importing.nouns import ImportedRun, ImportRefused
+from bench.exchange.importing.imported_rows import ImportedRun, ImportRefused
 from bench.exchange.importing.reconcile import Hints
 from bench.exchange.importing.text_file import read_text
 from bench.judge.wire.algorithm import MARK, OURS
-from bench.judge.wire.shape_of import NO_LAYOUT
+from bench.judge.wire.group_shape import NO_LAYOUT
 from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile

@@ -8,5 +8,14 @@ blame(rows).named
 from bench.judge.blame.confirm import Test
 from bench.judge.blame.judge import blame, confirmations, explained_by, judge, retests
 from bench.judge.blame.matrix import Matrix, matrix
-from bench.judge.blame.nouns import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject, Symptom
 from bench.judge.blame.solve import Fault
+from bench.judge.blame.suspects import (
+    Answer,
+    Background,
+    Blame,
+    BlameRules,
+    Inside,
+    PairRate,
+    Subject,
+    Symptom,
+)

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from bench.judge.blame.matrix import Floats, Mask, Matrix, cells
-from bench.judge.blame.nouns import Subject
 from bench.judge.blame.solve import Fault, Leaves, ports_of
+from bench.judge.blame.suspects import Subject
 
 PARTNERS = 3
 """Different good nodes that a suspect port is measured against."""

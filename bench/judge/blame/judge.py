@@ -11,9 +11,9 @@ import numpy as np
 
 from bench.judge.blame import confirm, swapped_rails, wording
 from bench.judge.blame.matrix import Floats, Matrix, cells, matrix, transfers_among
-from bench.judge.blame.nouns import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject
 from bench.judge.blame.scale import Scale, centre, scale
 from bench.judge.blame.solve import Fault, ports_of, solve
+from bench.judge.blame.suspects import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject
 from bench.model.units import show_count, show_share
 from bench.model.verdict import Status
 

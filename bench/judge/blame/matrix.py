@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.judge.blame.nouns import PairRate, Subject
+from bench.judge.blame.suspects import PairRate, Subject
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

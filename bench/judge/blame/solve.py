@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.judge.blame.matrix import Floats, Matrix, cells
-from bench.judge.blame.nouns import Subject
 from bench.judge.blame.scale import MAD, Scale, centre, low
+from bench.judge.blame.suspects import Subject
 
 Leaves = Mapping[tuple[str, str], str]
 OPPOSITE = {"tx": "rx", "rx": "tx", "both": "both"}

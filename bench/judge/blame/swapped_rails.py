@@ -14,9 +14,9 @@ from statistics import median
 import numpy as np
 
 from bench.judge.blame.matrix import Matrix
-from bench.judge.blame.nouns import Blame, Subject
 from bench.judge.blame.scale import Scale
 from bench.judge.blame.solve import Fault, Leaves
+from bench.judge.blame.suspects import Blame, Subject
 from bench.model.units import show_rate
 
 LEAF_PORTS = 3

@@ -20,7 +20,7 @@ from bench.store.rows import Row
 
 from . import Background, BlameRules, PairRate, Test, blame, confirmations, explained_by
 from .background import background
-from .nouns import Answer
+from .suspects import Answer
 
 TIMES = 3  # at most so often are suspects measured again
 RETRIES_DEAD_PAIR = 3  # a pair that transfers nothing has no noise to average out

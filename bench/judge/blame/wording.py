@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.judge.blame.matrix import Floats, Mask, Matrix, cells
-from bench.judge.blame.nouns import Background, Subject, Symptom
 from bench.judge.blame.solve import Fault, ports_of
+from bench.judge.blame.suspects import Background, Subject, Symptom
 from bench.model.units import show_count, show_rate, show_share
 
 NEXT = {

@@ -23,7 +23,7 @@ from bench.model.rails import by_port, rails_of
 from bench.model.units import show_count, show_share
 from bench.plan.names import phase_words
 
-from .excluded_bytes import nothing_begun
+from .exclusion_bytes import nothing_begun
 
 # what a port or interface of this kind always counts: one that does not show them is not known to be healthy
 WANTED = {

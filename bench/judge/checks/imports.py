@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check
-from bench.judge.wire.shape_of import NO_LAYOUT
+from bench.judge.wire.group_shape import NO_LAYOUT
 from bench.store import IMPORTED
 
 

@@ -15,7 +15,7 @@ from bench.model.rails import rails_of
 from bench.model.units import show_count, show_seconds
 from bench.plan.names import phase_words
 
-from .excluded_bytes import nothing_begun
+from .exclusion_bytes import nothing_begun
 
 SOURCE = "NVIDIA, Xid Catalog: immediate action; Fabric Manager User Guide: fatal SXids"
 RESET = "reset the GPU or reboot the node, as NVIDIA's Xid Catalog says; a reboot also begins the log anew"

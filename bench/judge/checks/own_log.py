@@ -15,7 +15,7 @@ from bench.model.units import show_count, show_some
 from bench.nccl.distortions import FAIL, distortions
 from bench.nccl.log import LogProcess
 
-from .exclusion import LOGGED
+from .exclusion_settings import LOGGED
 
 
 @check(

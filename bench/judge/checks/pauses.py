@@ -17,7 +17,7 @@ from bench.model.rails import rails_of
 from bench.model.units import show_share
 from bench.plan.names import phase_words
 
-from .excluded_bytes import nothing_begun
+from .exclusion_bytes import nothing_begun
 
 LEAST, TIMES, PHASES = 0.01, 10.0, 2  # of a phase; the median of all rails; phases in which both hold
 IMPOSSIBLE = 1.05  # of the time that passed: nothing is paused for longer

@@ -22,7 +22,7 @@ from bench.model.verdict import Status
 from bench.plan.names import PINNED, phase_words
 from bench.store import Phase
 
-from .exclusion import by_log
+from .exclusion_settings import by_log
 
 CHATTER = MEGA  # bytes, and bytes/s: about 100 times what a rail that nobody uses carries
 SHARE = 0.01  # of the pinned rail's bytes, if that is more

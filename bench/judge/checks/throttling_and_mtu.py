@@ -19,7 +19,7 @@ from bench.model.counters import CPU
 from bench.model.units import show_seconds, show_share, show_size
 from bench.plan.names import AGAIN, FIRST, phase_words
 
-from .excluded_bytes import nothing_begun
+from .exclusion_bytes import nothing_begun
 
 THROTTLED = 0.1  # share of the quota's periods: a limit that is touched now and then slows no transfer
 FEW = 20  # periods (of 0.1 s, as a rule): of fewer a share proves nothing

@@ -25,7 +25,7 @@ from bench.store.history import (
     runs,
     strangers,
 )
-from bench.store.history.folder import open_folder
+from bench.store.history.location import open_folder
 from bench.store.history.nights import FORMAT, Figure, SavedPast, SavedSeries
 
 # nights older than this stay in the history and out of the judgement; the first nights count for slow decay

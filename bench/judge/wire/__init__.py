@@ -6,7 +6,7 @@ of_layers(evidence)     link, verbs, point-to-point and collective of every rail
 """
 
 from .algorithm import AlgorithmUsed, algorithm_used
+from .group_shape import Unplaced, shape_of
 from .rail_layers import RailLayers, RailRow, of_layers
 from .row_reading import RowReading, is_possible, of_row, why_not
-from .shape_of import Unplaced, shape_of
 from .target import TargetReading, TargetReadings, of_target

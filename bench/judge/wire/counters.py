@@ -25,7 +25,7 @@ from bench.store import Run
 from bench.store.rows import Row
 
 from .algorithm import algorithm_used
-from .shape_of import PAIRED, Unplaced, node_names, shape_of
+from .group_shape import PAIRED, Unplaced, node_names, shape_of
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
 LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed

@@ -18,7 +18,7 @@ from bench.model.units import show_both, show_rate, show_share
 from bench.store.rows import Row
 
 from .algorithm import AlgorithmUsed, algorithm_used
-from .shape_of import Unplaced, node_names, shape_of
+from .group_shape import Unplaced, node_names, shape_of
 
 SINGLE_NODE = "nodes"  # the phase that measures each node by itself
 

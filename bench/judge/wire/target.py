@@ -25,8 +25,8 @@ from bench.model.verdict import Bound, Status
 from bench.plan.names import UNEVEN_PHASES, phase_words
 
 from .counters import MTU, Carried, Undetermined, carried
+from .group_shape import node_names
 from .row_reading import of_row
-from .shape_of import node_names
 
 TOLERANCE = 0.10  # healthy readings differ less: forced Ring 365 GB/s, eight rails of 48.5 are 388 (6 %)
 TOLERANCE_SOURCE = "published healthy Ring and rail figures differ by 6 %"

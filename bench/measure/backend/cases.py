@@ -18,7 +18,7 @@ from bench.measure.backend.device import Unsupported
 from bench.measure.backend.group import Group
 from bench.measure.backend.one_rail import open_pair
 from bench.measure.backend.registered_buffers import registered
-from bench.measure.backend.spots import Spots
+from bench.measure.backend.spot_checks import Spots
 from bench.measure.backend.tcp_retransmits import retransmitted
 from bench.measure.backend.verification import Verifier, mismatch_of
 from bench.measure.loop import TRUST, Launch, Timings, measure

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bench.measure.backend.buffers import Buffers
 from bench.measure.backend.correctness import POISON, Data
 from bench.measure.backend.group import Group
-from bench.measure.backend.spots import Spots
+from bench.measure.backend.spot_checks import Spots
 from bench.measure.loop import Launch, Verify
 from bench.model.collectives import Origin
 from bench.model.measurement import Mismatch

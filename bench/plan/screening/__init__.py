@@ -14,7 +14,7 @@ Nothing here keeps a state: ``step`` reads all results so far and says what foll
 stopped, resumed and replayed.
 """
 
-from bench.plan.screening.rows import (
+from bench.plan.screening.rings import (
     LEAF_NODES,
     MOST_IN_PAIRS,
     Coverage,

@@ -10,7 +10,7 @@ from itertools import product
 from statistics import NormalDist, median
 
 from bench.model.stats import deviation
-from bench.plan.screening.rows import (
+from bench.plan.screening.rings import (
     Results,
     Ring,
     ScreenedFault,

@@ -5,8 +5,15 @@ with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are
 """
 
 from bench.store.history.accept import accept, acceptances
+from bench.store.history.append import append, check, read, runs, strangers
 from bench.store.history.compact import Compacted, compact
-from bench.store.history.folder import HistoryError, LeftOutFile, MissingLibrary, WrongPlace, create, lasting
+from bench.store.history.location import (
+    HistoryError,
+    LeftOutFile,
+    MissingLibrary,
+    WrongPlace,
+    create,
+    lasting,
+)
 from bench.store.history.query import export, nights, nights_of_node
 from bench.store.history.record import Entry, Record, Sample
-from bench.store.history.store import append, check, read, runs, strangers

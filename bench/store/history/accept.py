@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bench.model.typed_json import encode, load, parse, to_json
-from bench.store.history.folder import (
+from bench.store.history.location import (
     ACCEPTED,
     HistoryError,
     LeftOutFile,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from bench.model import typed_json
 from bench.model.verdict import Status
-from bench.store.history.folder import HistoryError, is_gone, library
+from bench.store.history.location import HistoryError, is_gone, library
 from bench.store.history.nights import Fingerprint, Series, fingerprint
 
 FORMAT = 1

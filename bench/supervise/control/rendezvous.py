@@ -36,7 +36,6 @@ from bench.model.units import show_some
 
 from .connection import Connection
 from .passage import RETURN_SECONDS, Passage
-from .places import LATER, THROUGH, Place, Places, place_in
 from .sealed_frames import (
     AGAIN,
     DIALER,
@@ -51,6 +50,7 @@ from .sealed_frames import (
     parse_hello,
 )
 from .tcp import Control
+from .tree_places import LATER, THROUGH, Place, Places, place_in
 
 WAITING_ROOM = 128
 REMIND_SECONDS = 20.0  # after which a person is told who is still missing

@@ -35,8 +35,8 @@ from .connection import Connection
 from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
 from .passage import PULSE_SECONDS, RETURN_SECONDS, ROOM, SILENCE_SECONDS, Passage
-from .places import HERE, LATER, Places
 from .sealed_frames import AGAIN, LONGEST, Forged, Handshake
+from .tree_places import HERE, LATER, Places
 
 WAIT_SECONDS = 0.5  # that a heartbeat waits for those of the other ranks of its node
 HUNG_SECONDS = 30.0  # whoever has passed nothing on for so long gives no sign of life: those behind it leave

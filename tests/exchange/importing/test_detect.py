@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.exchange.importing.detect import detect, read
-from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.imported_rows import ImportRefused
 from bench.exchange.importing.reconcile import Hints
 
 DATA = Path(__file__).with_name("data")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.exchange.importing import nccl_tests
 from bench.exchange.importing.convert import measured
-from bench.exchange.importing.nouns import ImportedRun, ImportRefused
+from bench.exchange.importing.imported_rows import ImportedRun, ImportRefused
 from bench.exchange.importing.reconcile import Hints
 from bench.model.units import GIGA, MICRO
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.imported_rows import ImportRefused
 from bench.exchange.importing.perftest import measured
 from bench.measure.perftest.output import parse, parse_json
 from bench.store.rows import row_of

@@ -36,7 +36,7 @@ TEXTS = {
 READ = """
 import sys
 from bench.exchange.importing.detect import read
-from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.imported_rows import ImportRefused
 from bench.exchange.importing.reconcile import Hints
 try:
     read(sys.stdin.read(), Hints("worst.txt"))

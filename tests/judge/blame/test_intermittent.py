@@ -12,7 +12,7 @@ import pytest
 
 import runs
 from bench.judge.blame.intermittent import Intermittent, Ring, intermittent, rings, steady_load
-from bench.judge.blame.nouns import Subject
+from bench.judge.blame.suspects import Subject
 from bench.judge.checks import CHECKS
 from bench.judge.checks.intermittent_rails import _too_fast
 from bench.judge.evidence import Evidence

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.judge.checks import excluded_bytes
+from bench.judge.checks import exclusion_bytes
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.lines import PhaseMark
@@ -229,7 +229,7 @@ def test_what_excludes_nothing_is_skipped_with_the_reason():
 def test_the_floor_is_far_below_what_a_rail_carries():
     rate = LAMBDA.rails.rate
     assert rate is not None
-    assert rate.value > excluded_bytes.RATE * 10_000
+    assert rate.value > exclusion_bytes.RATE * 10_000
 
 
 # ── gaps ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.judge.evidence import Evidence
-from bench.judge.wire.shape_of import Unplaced, shape_of
+from bench.judge.wire.group_shape import Unplaced, shape_of
 from bench.model.bounds import ClusterShape
 from bench.model.facts import Node, NvlinkFabric
 from bench.model.measurement import Case

@@ -27,8 +27,8 @@ from bench.judge.wire.counters import (
     carried,
     rail_subjects,
 )
+from bench.judge.wire.group_shape import Unplaced, rail_rate
 from bench.judge.wire.row_reading import _single_node_algbw, sustained_algbw
-from bench.judge.wire.shape_of import Unplaced, rail_rate
 from bench.model.collectives import collective
 from bench.model.facts import Node, Port
 from bench.model.measurement import Rank

@@ -33,11 +33,10 @@ from bench.store.history import (
     compact,
     create,
     export,
-    folder,
+    location,
     nights,
     read,
     runs,
-    store,
 )
 from bench.store.history.record import Broken, decode, encode
 
@@ -96,7 +95,7 @@ def on_disk(tmp_path):
 
 
 def files(home: str) -> list[str]:
-    return [path for path, _ in folder.found(folder.open_folder(home))]
+    return [path for path, _ in location.found(location.open_folder(home))]
 
 
 def test_a_compacted_history_says_what_it_said_before(home):
@@ -163,14 +162,14 @@ def test_a_run_that_comes_late_is_one_more_and_joins_the_next_ones(home):
 
 def test_a_run_is_written_though_the_folder_of_its_day_goes_away_in_that_moment(on_disk, monkeypatch):
     fill(on_disk, 2)
-    publish, gone = folder.publish, []
+    publish, gone = location.publish, []
 
     def late(path, content, mode):
         if not gone:
             gone.append(path.parent.rmdir())
         publish(path, content, mode)
 
-    monkeypatch.setattr(folder, "publish", late)
+    monkeypatch.setattr(location, "publish", late)
     append(on_disk, record(9))
     assert "run9" in [entry.run for entry in runs(on_disk)[0]]
 
@@ -199,7 +198,7 @@ def test_who_reads_while_files_move_finds_every_run(home, monkeypatch, ask):
     """The history is compacted between the listing and the reading of files."""
     fill(home, 3)
     before = answers(home)
-    candidates, moved = store.candidates, []
+    candidates, moved = append.candidates, []
 
     def late(*words):
         listing = candidates(*words)
@@ -209,7 +208,7 @@ def test_who_reads_while_files_move_finds_every_run(home, monkeypatch, ask):
         return listing
 
     wanted = repr(ask(home)) if ask not in (runs, check) else None
-    monkeypatch.setattr(store, "candidates", late)
+    monkeypatch.setattr(append, "candidates", late)
     found = ask(home)
     assert len(moved) == 5
     if wanted is None:
@@ -234,12 +233,12 @@ def test_who_walks_while_files_move_finds_every_run(on_disk, tmp_path, monkeypat
         def late(path, home=home, count=count, moment=moment):
             if next(count) == moment:
                 with monkeypatch.context() as once:
-                    once.setattr(folder.os, "scandir", scandir)
+                    once.setattr(location.os, "scandir", scandir)
                     assert len(list(compact(home))) == 4
             return scandir(path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(folder.os, "scandir", late)
+            patch.setattr(location.os, "scandir", late)
             entries, problems = runs(home)
         assert (len(entries), problems) == (want, ()), moment
         assert next(count) > moment
@@ -263,7 +262,7 @@ def test_who_asks_while_files_move_between_their_check_and_the_query_finds_every
 
 def test_a_run_is_read_though_its_file_moves_between_footer_and_rows(home, monkeypatch):
     fill(home, 3)
-    wanted, each_once, moved = repr(read(home, "run1", "c1")), store.each_once, []
+    wanted, each_once, moved = repr(read(home, "run1", "c1")), append.each_once, []
 
     def late(entries):
         found = each_once(entries)
@@ -272,7 +271,7 @@ def test_a_run_is_read_though_its_file_moves_between_footer_and_rows(home, monke
             moved.extend(compact(home))
         return found
 
-    monkeypatch.setattr(store, "each_once", late)
+    monkeypatch.setattr(append, "each_once", late)
     assert repr(read(home, "run1", "c1")) == wanted
     assert len(moved) == 5
 
@@ -354,10 +353,10 @@ def test_a_run_in_two_files_of_a_month_counts_once(home):
     """Two that began at once, between which a run was recorded, leave two files that share runs."""
     fill(home, 3)
     before = answers(home)
-    inside = folder.open_folder(home)
+    inside = location.open_folder(home)
     for cluster, *shared in (("c1", 0, 1), ("c1", 0, 1, 2), ("c2", 0, 1), ("c2", 1, 2)):
         content = encode(*(record(night, cluster) for night in shared))
-        folder.put(inside, f"cluster={cluster}/month=2024-10/{'-'.join(map(str, shared))}.parquet", content)
+        location.put(inside, f"cluster={cluster}/month=2024-10/{'-'.join(map(str, shared))}.parquet", content)
     assert answers(home) == before
     list(compact(home))
     assert answers(home) == before
@@ -406,7 +405,7 @@ def test_a_file_that_differs_from_the_month_is_named_and_stays(on_disk):
     list(compact(on_disk))
     other = replace(record(1), fingerprint=NEW)
     path = "cluster=c1/date=2024-10-05/run1.parquet"
-    folder.put(folder.open_folder(on_disk), path, encode(other))
+    location.put(location.open_folder(on_disk), path, encode(other))
     (named,) = compact(on_disk)
     assert named.path == path and "differs" in named.reason
     assert read(on_disk, "run1", "c1").fingerprint == OLD
@@ -435,7 +434,7 @@ def test_what_is_written_wrongly_removes_nothing(home, monkeypatch):
 def test_a_file_of_a_month_that_lies_elsewhere_is_not_believed(home, path, nights_of, why):
     append(home, record(5))
     content = encode(*(record(night) for night in nights_of))
-    folder.put(folder.open_folder(home), path, content)
+    location.put(location.open_folder(home), path, content)
     entries, problems = runs(home)
     assert [entry.run for entry in entries] == ["run5"]
     assert [(each.path, why in each.reason) for each in problems] == [(path, True)]

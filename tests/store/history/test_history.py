@@ -35,7 +35,7 @@ from bench.store.history import (
     check,
     create,
     export,
-    folder,
+    location,
     nights,
     read,
     runs,
@@ -418,7 +418,7 @@ def test_a_hostile_name_is_data(home, name):
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_names_become_one_harmless_component_each_and_stay_different(one, other):
     try:
-        first, second = folder.safe(one), folder.safe(other)
+        first, second = location.safe(one), location.safe(other)
     except HistoryError:
         assert any("\ud800" <= letter <= "\udfff" for letter in one + other)
         return
@@ -504,7 +504,7 @@ class NoCredentials(Exception):
 @pytest.fixture
 def bucket(monkeypatch):
     def use(files):
-        opened = folder.Folder(files, "bucket/nights", False, "s3://bucket/nights", ("hunter2",))
+        opened = location.Folder(files, "bucket/nights", False, "s3://bucket/nights", ("hunter2",))
         monkeypatch.setattr(sys.modules[append.__module__], "open_folder", lambda _: opened)
         return files
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.supervise.control import places as module
+from bench.supervise.control import tree_places as module
 from bench.supervise.control.connection import Connection
 from bench.supervise.control.frames import MESSAGE
 from bench.supervise.control.passage import Passage
-from bench.supervise.control.places import HERE, LATER, THROUGH, Place, Places, place_in
 from bench.supervise.control.tcp import Control
+from bench.supervise.control.tree_places import HERE, LATER, THROUGH, Place, Places, place_in
 
 
 class Job:

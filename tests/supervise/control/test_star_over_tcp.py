@@ -15,7 +15,7 @@ from bench.model.measurement import Rank
 from bench.run.absent_nodes import attendance
 from bench.run.options import CannotRun
 from bench.supervise.control import connection as connection_module
-from bench.supervise.control import places, rendezvous, tcp
+from bench.supervise.control import rendezvous, tcp, tree_places
 from bench.supervise.control.connection import Connection
 from bench.supervise.control.rendezvous import Dialer, Listener, NotMet, sockets_at
 from bench.supervise.control.sealed_frames import DIALER, HELLO, LENGTH, LONGEST, Handshake, Sealer, hello
@@ -98,7 +98,7 @@ def hear(end, count=1):
 
 
 def test_ranks_whose_nodes_nobody_knows_are_all_connected_to_rank_0(monkeypatch):
-    monkeypatch.setattr(places, "FAN_OUT", 1)  # so many nodes would be a tree
+    monkeypatch.setattr(tree_places, "FAN_OUT", 1)  # so many nodes would be a tree
     ends = star(6)
     assert ends[0].connections == 5
     assert ends[0].open_listener is None, "a tree listens to the end"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.supervise.control import passage, places, tcp
+from bench.supervise.control import passage, tcp, tree_places
 from bench.supervise.control.passage import Passage
 from bench.supervise.control.rendezvous import Dialer, NotMet
 from bench.supervise.control.token import derived_key
@@ -138,7 +138,7 @@ def tree(monkeypatch):
     monkeypatch.setattr(passage, "SILENCE_SECONDS", 2.0)
 
     def make(nodes: int, fan_out: int) -> Tree:
-        monkeypatch.setattr(places, "FAN_OUT", fan_out)
+        monkeypatch.setattr(tree_places, "FAN_OUT", fan_out)
         made.append(Tree(nodes, fan_out))
         return made[-1]
 
@@ -285,8 +285,8 @@ def test_a_node_that_dies_busy_after_it_was_connected_again_is_lost_in_time(tree
 
 
 def test_a_rank_that_cannot_reach_its_place_is_kept_by_rank_0(tree, monkeypatch):
-    listens = places.Places.listens
-    monkeypatch.setattr(places.Places, "listens", lambda self, rank, port: listens(self, rank, 9))
+    listens = tree_places.Places.listens
+    monkeypatch.setattr(tree_places.Places, "listens", lambda self, rank, port: listens(self, rank, 9))
     job = tree(4, 1)
     assert sorted(job.connected) == [1, 2, 4, 6]
     job.work(0.2)

@@ -7,7 +7,7 @@ import threading
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.typed_json import encode
-from bench.store.kinds import KIND
+from bench.store.line_classes import KIND
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState, flight_of

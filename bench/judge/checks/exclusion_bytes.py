@@ -27,7 +27,7 @@ from bench.model.rails import DeviceUse, Role, by_port, rails_of, roles, used_as
 from bench.model.units import MEGA, show_rate, show_seconds, show_share, show_size
 from bench.plan.names import phase_words
 
-from .exclusion import nothing_excluded
+from .exclusion_settings import nothing_excluded
 
 RATE = MEGA  # bytes/s, sent and received together
 PORT_BYTES = MEGA

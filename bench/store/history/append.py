@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from bench.store.history.folder import (
+from bench.store.history.location import (
     ACCEPTED,
     AlreadyThere,
     Folder,

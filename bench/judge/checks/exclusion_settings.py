@@ -1,6 +1,6 @@
 """What must carry nothing is left out: by NCCL's selector, by the census, and by NCCL's own log.
 
-The fourth layer, the bytes on the excluded ports, stands in ``excluded_bytes``.
+The fourth layer, the bytes on the excluded ports, stands in ``exclusion_bytes``.
 """
 
 from __future__ import annotations

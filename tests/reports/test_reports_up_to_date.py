@@ -16,7 +16,7 @@ from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.run import finish
 from bench.store import load, sums
-from reports import export, stamp
+from reports import export, up_to_date
 
 OTHER = runs.LOCAL.text + "\n# another\n"
 
@@ -97,7 +97,7 @@ def test_a_pipe_and_a_link_are_not_read(folder, make):
     assert sums.digest_of(folder / "odd") == "none"
 
 
-@pytest.mark.parametrize("name", ["report.html", "charts/a.svg", stamp.DRAWN])
+@pytest.mark.parametrize("name", ["report.html", "charts/a.svg", up_to_date.DRAWN])
 @pytest.mark.parametrize("how", ["gone", "changed"])
 def test_a_report_that_is_not_as_it_was_written_is_drawn_again(folder, name, how, counted):
     if how == "gone":
@@ -119,17 +119,19 @@ def test_another_profile_another_page(folder, counted):
 
 def test_other_verdicts_another_page(folder):
     run, seen = load(folder), reports.evidence(folder)
-    assert stamp.is_current(Evidence(run, runs.LOCAL), seen)
-    assert not stamp.is_current(Evidence(replace(run, verdicts=run.verdicts[1:]), runs.LOCAL), seen)
+    assert up_to_date.is_current(Evidence(run, runs.LOCAL), seen)
+    assert not up_to_date.is_current(Evidence(replace(run, verdicts=run.verdicts[1:]), runs.LOCAL), seen)
     first = replace(run.verdicts[0], status=Status.FAIL)
-    assert not stamp.is_current(Evidence(replace(run, verdicts=(first, *run.verdicts[1:])), runs.LOCAL), seen)
+    assert not up_to_date.is_current(
+        Evidence(replace(run, verdicts=(first, *run.verdicts[1:])), runs.LOCAL), seen
+    )
 
 
 def test_other_code_another_page(folder, counted, monkeypatch, tmp_path):
     package = tmp_path / "package"
     package.mkdir()
     (package / "page.py").write_text("LOOKS = 1\n")
-    monkeypatch.setattr(stamp, "PACKAGES", (package,))
+    monkeypatch.setattr(up_to_date, "PACKAGES", (package,))
     draw(folder)
     draw(folder)
     assert len(counted) == 2
@@ -140,7 +142,9 @@ def test_other_code_another_page(folder, counted, monkeypatch, tmp_path):
 
 def test_all_code_and_assets_are_covered_and_compiled_code_is_not():
     names = {
-        str(file.relative_to(package)) for package in stamp.PACKAGES for file in sums.files_below(package)
+        str(file.relative_to(package))
+        for package in up_to_date.PACKAGES
+        for file in sums.files_below(package)
     }
     assert {"page.py", "assets/page.css", "assets/draw.js", "charts/rails.py"} <= names  # reports
     assert {
@@ -153,7 +157,7 @@ def test_all_code_and_assets_are_covered_and_compiled_code_is_not():
 
 
 def test_another_version_of_what_draws_another_page(folder, counted, monkeypatch):
-    monkeypatch.setattr(stamp, "version", lambda name: f"{name} 0")
+    monkeypatch.setattr(up_to_date, "version", lambda name: f"{name} 0")
     draw(folder)
     draw(folder)
     assert len(counted) == 2
@@ -161,9 +165,9 @@ def test_another_version_of_what_draws_another_page(folder, counted, monkeypatch
 
 def test_a_stamp_of_somebody_else_is_not_believed(folder, counted, monkeypatch, tmp_path):
     (folder / "report.html").write_text("<p>all is well")
-    told = json.loads((folder / stamp.DRAWN).read_text())
+    told = json.loads((folder / up_to_date.DRAWN).read_text())
     told["files"]["report.html"] = sums.digest_of(folder / "report.html")
-    (folder / stamp.DRAWN).write_text(json.dumps(told))
+    (folder / up_to_date.DRAWN).write_text(json.dumps(told))
     draw(folder)
     assert len(counted) == 2
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
@@ -173,8 +177,8 @@ def test_a_stamp_of_somebody_else_is_not_believed(folder, counted, monkeypatch, 
 
 def test_no_page_is_never_current(folder):
     run, seen = load(folder), reports.evidence(folder)
-    stamp.mark(Evidence(run, runs.LOCAL), seen, ["charts/a.svg"])
-    assert not stamp.is_current(Evidence(run, runs.LOCAL), seen)
+    up_to_date.mark(Evidence(run, runs.LOCAL), seen, ["charts/a.svg"])
+    assert not up_to_date.is_current(Evidence(run, runs.LOCAL), seen)
 
 
 def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folder, counted):
@@ -190,7 +194,7 @@ def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folde
     "text", ["", "[]", "{}", '{"files": [], "seal": ""}', '{"files": {}, "seal": 1}', "\0"]
 )
 def test_a_damaged_stamp_costs_a_drawing_and_nothing_else(folder, text, counted):
-    (folder / stamp.DRAWN).write_text(text)
+    (folder / up_to_date.DRAWN).write_text(text)
     draw(folder)
     assert len(counted) == 2
 
@@ -205,7 +209,7 @@ def test_without_a_place_for_the_key_every_report_is_drawn(folder, counted, monk
 
 def test_the_verdicts_and_the_stamp_are_no_evidence(folder):
     seen = reports.evidence(folder)
-    for name in ("verdicts.json", stamp.DRAWN, "report.html", "charts/a.svg"):
+    for name in ("verdicts.json", up_to_date.DRAWN, "report.html", "charts/a.svg"):
         (folder / name).write_text("other")
     assert reports.evidence(folder) == seen
     assert Path(folder / "verdicts.json").exists()
@@ -261,10 +265,10 @@ def test_an_edited_sentence_does_not_outlive_the_next_report(folder):
 def test_verdicts_by_another_profile_code_or_user_are_judged_again(folder, monkeypatch, tmp_path):
     assert known(folder, parse(OTHER, "other.toml")) == ()
     with monkeypatch.context() as changed:
-        changed.setattr(stamp, "PACKAGES", (tmp_path,))
+        changed.setattr(up_to_date, "PACKAGES", (tmp_path,))
         assert known(folder) == ()
     with monkeypatch.context() as changed:
-        changed.setattr(stamp, "version", lambda name: f"{name} 0")
+        changed.setattr(up_to_date, "version", lambda name: f"{name} 0")
         assert known(folder) == ()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
     assert known(folder) == ()
