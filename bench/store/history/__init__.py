@@ -5,7 +5,6 @@ with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are
 """
 
 from bench.store.history.accept import accept, acceptances
-from bench.store.history.append import append, check, read, runs, strangers
 from bench.store.history.compact import Compacted, compact
 from bench.store.history.location import (
     HistoryError,
@@ -17,3 +16,4 @@ from bench.store.history.location import (
 )
 from bench.store.history.query import export, nights, nights_of_node
 from bench.store.history.record import Entry, Record, Sample
+from bench.store.history.run_files import append, check, read, runs, strangers

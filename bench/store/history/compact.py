@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.store.history.append import home, in_files, settled
 from bench.store.history.location import (
     AlreadyThere,
     Folder,
@@ -23,6 +22,7 @@ from bench.store.history.location import (
     run_path,
 )
 from bench.store.history.record import Broken, Entry, Record, decode, encode
+from bench.store.history.run_files import home, in_files, settled
 
 # A run is recorded when it is over: late on the last of a month, by a clock that is not quite right
 _SETTLED = 2 * 86400.0

@@ -14,10 +14,10 @@ from typing import Any, TextIO
 
 from bench.model.printable import csv_line
 from bench.model.verdict import Status
-from bench.store.history.append import MovedAway, each_once, home, in_files, settled, sound
 from bench.store.history.location import Folder, HistoryError, LeftOutFile, library, open_folder
 from bench.store.history.nights import Fingerprint, NightValue, Series
 from bench.store.history.record import COLUMNS, Entry
+from bench.store.history.run_files import MovedAway, each_once, home, in_files, settled, sound
 
 # With pyarrow and Python beside it, the process stays under 1 GB
 _MEMORY = "400MB"

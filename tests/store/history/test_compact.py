@@ -36,6 +36,7 @@ from bench.store.history import (
     location,
     nights,
     read,
+    run_files,
     runs,
 )
 from bench.store.history.record import Broken, decode, encode
@@ -198,7 +199,7 @@ def test_who_reads_while_files_move_finds_every_run(home, monkeypatch, ask):
     """The history is compacted between the listing and the reading of files."""
     fill(home, 3)
     before = answers(home)
-    candidates, moved = append.candidates, []
+    candidates, moved = run_files.candidates, []
 
     def late(*words):
         listing = candidates(*words)
@@ -208,7 +209,7 @@ def test_who_reads_while_files_move_finds_every_run(home, monkeypatch, ask):
         return listing
 
     wanted = repr(ask(home)) if ask not in (runs, check) else None
-    monkeypatch.setattr(append, "candidates", late)
+    monkeypatch.setattr(run_files, "candidates", late)
     found = ask(home)
     assert len(moved) == 5
     if wanted is None:
@@ -262,7 +263,7 @@ def test_who_asks_while_files_move_between_their_check_and_the_query_finds_every
 
 def test_a_run_is_read_though_its_file_moves_between_footer_and_rows(home, monkeypatch):
     fill(home, 3)
-    wanted, each_once, moved = repr(read(home, "run1", "c1")), append.each_once, []
+    wanted, each_once, moved = repr(read(home, "run1", "c1")), run_files.each_once, []
 
     def late(entries):
         found = each_once(entries)
@@ -271,7 +272,7 @@ def test_a_run_is_read_though_its_file_moves_between_footer_and_rows(home, monke
             moved.extend(compact(home))
         return found
 
-    monkeypatch.setattr(append, "each_once", late)
+    monkeypatch.setattr(run_files, "each_once", late)
     assert repr(read(home, "run1", "c1")) == wanted
     assert len(moved) == 5
 
@@ -298,7 +299,7 @@ def test_an_export_goes_on_when_files_move_in_its_midst(home):
 
 KILLED = """
 import os, signal, sys
-from bench.store.history import compact, folder
+from bench.store.history import compact
 module = sys.modules["bench.store.history.compact"]
 name, after = sys.argv[2], int(sys.argv[3])
 call = getattr(module, name)
