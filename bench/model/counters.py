@@ -178,7 +178,7 @@ class Delta:
 
 
 def _unlike(before: Mapping[str, int], after: Mapping[str, int]) -> Iterable[str]:
-    """The counters whose value is another one after it, or one at which some counter ends."""
+    """The counters that changed, and those that stand at a value at which some counter ends."""
     if _MAXIMA.isdisjoint(before.values()):
         if before == after:
             return ()

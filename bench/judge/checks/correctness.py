@@ -253,9 +253,8 @@ def _longer_than_the_row(row: Row, evidence: Evidence) -> str:
     if not _has_times(row, evidence):
         return ""
     alone, allowed = sum(found.isolated), CLOCKS_DIFFER * lasted + START
-    if (
-        row.slowest * len(found.pipelined) * found.calls + alone <= allowed
-    ):  # nearly always: no need of each block
+    # nearly always even this is little enough, and no block has to be looked at
+    if row.slowest * len(found.pipelined) * found.calls + alone <= allowed:
         return ""
     took = sum(Blocks.of(found.pipelined).slowest) * found.calls + alone
     if took <= allowed:

@@ -112,7 +112,9 @@ def nvlink(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         if process.given is not None and {each.nranks for each in process.members} == world
     ]
     if not plain:
-        yield NotApplicable("no log is of the communicator of all ranks alone", "all ranks")
+        yield NotApplicable(
+            "every log names another communicator than that of all ranks too, or none", "all ranks"
+        )
     for process in plain:
         detours = [
             channel

@@ -112,7 +112,10 @@ def _finding(window: CounterWindow, way: str, total: int, text: str, wanted: str
 
 
 def _together(phase: str, nodes: Sequence[Moved], evidence: Evidence) -> Iterator[Finding]:
-    """All nodes together send what no algorithm can save: half on each may be a tree's leaf, and not on all."""
+    """The finding where all nodes together moved less than any algorithm must.
+
+    One node may move half of that, as a leaf of a tree does; all of them cannot.
+    """
     least = total_sent(phase, evidence) if len(nodes) == evidence.node_count else 0.0
     for way in WAYS if least else ():
         moved = [each[way] for each in nodes]

@@ -29,10 +29,8 @@ from .group_shape import PAIRED, Unplaced, node_names, shape_of
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
 LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed
-LL_SIZE, LL_BYTES = (
-    1 << 20,
-    2.2,
-)  # up to which NCCL's LL may send a flag with each word, and what that makes of a byte
+# bytes up to which NCCL's LL may send a flag with each word, and what that makes of a byte
+LL_SIZE, LL_BYTES = 1 << 20, 2.2
 MTU = {"infiniband": 4096, "roce": 4096, "socket": 1500}
 # packet by kind of rail, and the bytes around it that no counter of the adapter sees
 HEADERS = {"infiniband": ("ib", 2), "roce": ("roce", 24), "socket": ("tcp", 24)}
@@ -188,9 +186,8 @@ def _copies(row: Row, evidence: Evidence) -> float:
     kind = collective(row.case.collective)
     if not kind.rooted:
         return 0.0
-    return (
-        nodes - 1.0 if kind.nccl else min(plain)
-    )  # a copy for each other node, or the parts of the other nodes
+    # a copy for each other node, or the parts of the other nodes
+    return nodes - 1.0 if kind.nccl else min(plain)
 
 
 def most_moved(phase: str, evidence: Evidence) -> dict[tuple[str, str], float]:

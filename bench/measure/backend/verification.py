@@ -117,7 +117,9 @@ class Verifier(Verify):
                 self._count(count, mismatch, self.made - first - calls + call)
 
     def _spotted(self, first: int, calls: int) -> range:
-        """All calls where each has a buffer of its own, else the last: not to be slower than the calls."""
+        """The calls that are spot-checked: all where each has a buffer of its own, else the last, since more would take
+        longer than the calls.
+        """
         return range(first if calls <= len(self.buffers) else first + calls - 1, first + calls)
 
     def after_block(self, calls: int) -> None:

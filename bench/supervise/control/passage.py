@@ -46,9 +46,8 @@ ROOM = 1 << 10  # bytes that the seals of a way add to a frame, at most
 PULSE_SECONDS = 1.0  # between two signs of life of a node to those behind it
 SILENCE_SECONDS = 5.0  # without one, after which they leave it
 RETURN_SECONDS = 20.0  # in which a rank whose way ended must have called again
-BUSY_SECONDS = (
-    120.0  # in which it must speak once it has: a probe of its own may keep it, as long as ``PROBE_SECONDS``
-)
+# in which it must speak once it has called: a probe of its own may keep it, as long as ``PROBE_SECONDS``
+BUSY_SECONDS = 120.0
 NAME_SECONDS, NAME_FRAMES = (
     2.0,
     64,

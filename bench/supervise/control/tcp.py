@@ -394,10 +394,8 @@ class Control:
         threading.Thread(target=self._watch_way, daemon=True).start()
 
     def _watch_way(self) -> None:
-        before, since = (
-            0,
-            time.monotonic(),
-        )  # what has arrived and waits for this rank, and since when it is as much
+        # what has arrived and waits for this rank, and since when it is as much
+        before, since = 0, time.monotonic()
         while not self._ended.wait(PULSE_SECONDS):
             passage, now = self._connections.get(0), time.monotonic()
             carrier = passage.carrier if isinstance(passage, Passage) and passage.middle else None
@@ -512,7 +510,7 @@ class Control:
             yield from self._hear_of(peer, rank, message)
 
     def _hear_of(self, peer: int, rank: int, message: Message) -> Iterator[tuple[int, Message]]:
-        """On rank 0: what a first rank says of one that is connected to it."""
+        """On rank 0: take what the first rank of a node says of a rank that is connected to it."""
         way = self._connections.get(rank)
         carried = way if isinstance(way, Passage) and way.middle == peer else None
         if message["said"] == "carries":
