@@ -24,7 +24,18 @@ from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, silent, un
 from .hangs.rank_state import RankState, flight_of, heartbeats, joined, positions, record
 from .hangs.recordings import flights, ras_findings
 from .hangs.trouble import trouble
-from .limits import BARREN, KEEPALIVE_SECONDS, LONGEST, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
+from .limits import (
+    BARREN,
+    LONGEST,
+    RANK_0_HEARTBEAT_SECONDS,
+    SHORTEST,
+    TRIES,
+    Early,
+    Limits,
+    Lost,
+    Pace,
+    Stopped,
+)
 from .messages import check, measurement_of, window_of
 from .phase_orders import check_derived, start_messages
 from .questions import Answer, Question
@@ -270,7 +281,7 @@ class Coordinator:
 
     def _send_keepalive(self) -> None:
         """Supervisors give up a rank 0 that sends nothing for too long, as a frozen one does."""
-        if time.monotonic() - self._last_keepalive > KEEPALIVE_SECONDS:
+        if time.monotonic() - self._last_keepalive > RANK_0_HEARTBEAT_SECONDS:
             self._last_keepalive = time.monotonic()
             for rank in self.control.peers:
                 self.control.send(rank, {"do": "wait"})

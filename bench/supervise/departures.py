@@ -72,7 +72,7 @@ class Departure:
 
     how   FAILED: by an error of its own; CUT: its connection was closed without a last message; ORPHANED: the
           launcher's process that started it has ended; SIGNALLED: it was told to end; FOLLOWED: the first rank of its
-          node left, and with it the way to this one: nothing more is known of it, and nobody blames it
+          node left, and with it the route to this one: nothing more is known of it, and nobody blames it
     late  after rank 0 was told to end: the launcher may have killed it, as it does with who is slow to end
     """
 

@@ -234,14 +234,14 @@ def _timed(work: Callable[[], object]) -> float:
     return median(found)
 
 
-def timed_passage(text: bytes) -> float:
-    """CPU seconds of one end of a passage for a frame: half of what both ends take."""
+def timed_stream(text: bytes) -> float:
+    """CPU seconds of one end of a stream for a frame: half of what both ends take."""
     from bench.supervise.control.frames import HEAD
-    from bench.supervise.control.passage import Passage
+    from bench.supervise.control.resumable_stream import ResumableStream
     from bench.supervise.control.sealed_frames import Handshake
 
     key, sent = bytes(32), list[bytes]()
-    dialer, rank_0 = (Passage(1, key, leads) for leads in (False, True))
+    dialer, rank_0 = (ResumableStream(1, key, leads) for leads in (False, True))
     for end in (rank_0, dialer):  # this one speaks at once
         end.renew(Handshake("", 1, 2, key, key), key, SimpleNamespace(put=sent.append, lost=""), 1)
 
@@ -362,7 +362,7 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
         send=_timed(lambda: frame(order)), order=_timed(begin), frame=opening, **found,
         report=_timed(lambda: frame({"said": "row", "row": measured})),
         relay=_timed(lambda: Sealer(key).seal(next(iter(Opener(key).open(sealed["beat"]))))), each=passes, link=2e-7,
-        through=timed_passage(framed(1, {"said": "row", "row": measured})),
+        through=timed_stream(framed(1, {"said": "row", "row": measured})),
     )  # fmt: skip
 
 

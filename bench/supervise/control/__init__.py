@@ -1,9 +1,9 @@
 """Messages between supervisors: rank 0, the first rank of each node, the others of that node.
 
-connect        a rank's way to rank 0, whichever launcher started it
+connect        a rank's route to rank 0, whichever launcher started it
 tcp            the messages, and who passes them on
-places         who is connected to rank 0 itself, and who behind which other node
-passage        a way to rank 0 through other nodes, and how another one replaces it
+tree_places    who is connected to rank 0 itself, and who behind which other node
+resumable_stream  a rank's frames to rank 0, numbered, over a route through other nodes that can be replaced
 connection     one connection
 frames         what stands in a frame: messages and their kinds
 sealed_frames  what it carries: sealed frames, the handshake's proofs

@@ -1,4 +1,4 @@
-"""A rank's way to rank 0: MPI hands out rank 0's address, or the launcher's variables name it.
+"""A rank's route to rank 0: MPI hands out rank 0's address, or the launcher's variables name it.
 
 The first rank of each node dials rank 0, and the others of the node dial that one. On rank 0's own node, and where the
 launcher does not tell the node of each rank, all dial rank 0.

@@ -16,7 +16,7 @@ Message = dict[str, Any]
 HEAD = struct.Struct("!IBI")
 """Before each message: the rank that sent it or is to receive it, its kind, its bytes."""
 MESSAGE, BEAT, ROW, SEALED = range(4)
-"""Kinds: a message in JSON; a heartbeat, which may wait; a row, as the worker wrote it; a sealed frame, see passage."""
+"""Kinds: a message in JSON; a heartbeat, which may wait; a row, of a worker; what a ResumableStream sealed."""
 
 
 def framed(rank: int, message: Message) -> bytes:

@@ -35,7 +35,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
 from bench.model.units import show_some
 
 from .connection import Connection
-from .passage import RETURN_SECONDS, Passage
+from .resumable_stream import RETURN_SECONDS, ResumableStream, Route
 from .sealed_frames import (
     AGAIN,
     DIALER,
@@ -351,21 +351,21 @@ class Arrival:
     place: Place
     own: str
 
-    def renew(self, passage: Passage) -> None:
-        """Have a passage take this way."""
-        passage.renew(self.handshake, self.token, self.connection, self.place.rank)
+    def renew(self, stream: ResumableStream) -> None:
+        """Have a stream take this route."""
+        stream.renew(self.handshake, self.token, self.connection, self.place.rank)
 
     def control(self) -> Control:
         """This rank's end after its first call."""
         dialer = self.dialer
-        way: Connection | Passage = self.connection
+        route: Route = self.connection
         if self.place.where == THROUGH:
-            way = passage = Passage(dialer.rank, self.handshake.key(self.token, AGAIN), leads=False)
-            self.renew(passage)
-        control = Control(dialer.rank, dialer.size, {0: way}, dialer.above)
+            route = stream = ResumableStream(dialer.rank, self.handshake.key(self.token, AGAIN), leads=False)
+            self.renew(stream)
+        control = Control(dialer.rank, dialer.size, {0: route}, dialer.above)
         # a file with the token may be gone by then
         control.search = partial(Search, replace(dialer, token=lambda: self.token))
-        if isinstance(way, Passage):
+        if isinstance(route, ResumableStream):
             control.watch_way()
         self.settle(control)
         return control

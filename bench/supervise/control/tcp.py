@@ -5,7 +5,7 @@ ranks of rank 0's node are connected to rank 0 itself. Each message stands behin
 is to receive it, and the first rank of a node passes on those of the others, the heartbeats of a moment in one frame.
 Rank 0 takes from it messages of the ranks that joined through it and of no other: whoever has the token could have
 joined in their place. On more nodes than rank 0 has places for, the first ranks of some carry what those of others and
-rank 0 send each other, sealed between these two: see passage and places.
+rank 0 send each other, sealed between these two: see resumable_stream and tree_places.
 
 Nothing blocks but ``rest``: ``receive`` yields what has arrived, and callers sleep between looks, so that an idle
 supervisor takes no share of a core from the workers.
@@ -34,7 +34,14 @@ from typing import Protocol
 from .connection import Connection
 from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
-from .passage import PULSE_SECONDS, RETURN_SECONDS, ROOM, SILENCE_SECONDS, Passage
+from .resumable_stream import (
+    RELAY_HEARTBEAT_SECONDS,
+    RETURN_SECONDS,
+    ROOM,
+    SILENCE_SECONDS,
+    ResumableStream,
+    Route,
+)
 from .sealed_frames import AGAIN, LONGEST, Forged, Handshake
 from .tree_places import HERE, LATER, Places
 
@@ -55,7 +62,7 @@ class OpenPort(Protocol):
 class NewPlace(Protocol):
     """What rank 0 answered to a rank that called again."""
 
-    def renew(self, passage: Passage) -> None: ...
+    def renew(self, stream: ResumableStream) -> None: ...
 
     def settle(self, control: Control) -> None: ...
 
@@ -75,14 +82,14 @@ class Control:
     first rank of another node is connected to rank 0 and to the others of that node, which are *behind* it.
 
     A rank that is lost is reported by a message of its own: rank 0 receives ``{"said": "lost", "text": why}``
-    from it, the others receive ``{"do": "quit", "lost": why}`` when the way to rank 0 is lost. Without arguments it
+    from it, the others receive ``{"do": "quit", "lost": why}`` when the route to rank 0 is lost. Without arguments it
     is the job of one, which sends messages to itself.
 
-    _connections  by the rank at their other end; 0: the way to rank 0
+    _connections  by the rank at their other end; 0: the route to rank 0
     _via          on rank 0: rank -> to whom the connection is that leads to it; ``_joined``: all that ever came, those
                   too that are lost; ``_numbers``: rank -> its number in the run, where that is another one
     _heard        on rank 0 of a tree: when a connection brought anything last
-    _unsettled    on rank 0: ranks with a passage that have not spoken on their present way, or are to leave it
+    _unsettled    on rank 0: ranks with a stream that have not spoken on their present route, or are to leave it
     _carried      ranks of other nodes behind this one
     """
 
@@ -97,13 +104,13 @@ class Control:
         self,
         rank: int = 0,
         size: int = 1,
-        connections: Mapping[int, Connection | Passage] | None = None,
+        connections: Mapping[int, Route] | None = None,
         above: str = "rank 0",
         places: Places | None = None,
     ) -> None:
         self.rank, self.size, self._own, self._above = rank, size, rank, above
         self._leads = self.leads = rank == 0
-        self._connections: dict[int, Connection | Passage] = {}
+        self._connections: dict[int, Route] = {}
         self._places = places or Places()
         self._unsettled: set[int] = set()
         self._carried: set[int] = set()
@@ -124,9 +131,9 @@ class Control:
         for peer, connection in (connections or {}).items():
             self.admit(peer, connection)
 
-    def admit(self, peer: int, connection: Connection | Passage, passing: bool = False) -> None:
+    def admit(self, peer: int, connection: Route, passing: bool = False) -> None:
         """Take part over this connection too; rank 0 hears of the ranks behind the first one of a node. ``passing``: it
-        leads to another node, whose passage this rank carries.
+        leads to another node, whose stream this rank carries.
         """
         self._connections[peer] = connection
         self._register(peer, connection)
@@ -142,8 +149,8 @@ class Control:
         elif peer:
             self.send(0, {"said": "behind", "rank": peer})
 
-    def _register(self, peer: int, way: Connection | Passage) -> None:
-        connection = way.carrier if isinstance(way, Passage) else way
+    def _register(self, peer: int, route: Route) -> None:
+        connection = route.carrier if isinstance(route, ResumableStream) else route
         if isinstance(connection, Connection):
             self._selector.register(connection.socket, selectors.EVENT_READ, peer)
 
@@ -154,8 +161,8 @@ class Control:
 
     def secrets(self, rank: int, token: bytes, begun: bool) -> tuple[bytes, ...]:
         """What proves that a caller is this rank: its own secret, and before the run has ``begun`` the token too."""
-        way = self._connections.get(rank)
-        known = (way.secret,) if isinstance(way, Passage) else ()
+        route = self._connections.get(rank)
+        known = (route.secret,) if isinstance(route, ResumableStream) else ()
         return known if begun else (*known, token)
 
     def begin(self, listener: OpenPort) -> None:
@@ -170,50 +177,50 @@ class Control:
         self, rank: int, connection: Connection, handshake: Handshake, token: bytes, host: str
     ) -> None:
         """On rank 0: give a rank that has called from ``host`` its place, where it did so before another one."""
-        place, passage = self._places.choose(rank, host, self._connections), self._connections.get(rank)
+        place, stream = self._places.choose(rank, host, self._connections), self._connections.get(rank)
         connection.put(place.text)
         if place.where == LATER:
             connection.lose("there is no place for it yet")
             return
         self._unregister(rank)
-        if not isinstance(passage, Passage) or passage.secret != token:  # a first call
+        if not isinstance(stream, ResumableStream) or stream.secret != token:  # a first call
             if place.where == HERE:
                 self._unsettled.discard(rank)
                 self.admit(rank, connection)
                 return
-            passage = Passage(rank, handshake.key(token, AGAIN), leads=True)
-        old = None if passage.middle else passage.carrier
+            stream = ResumableStream(rank, handshake.key(token, AGAIN), leads=True)
+        old = None if stream.middle else stream.carrier
         if place.where == HERE:
-            passage.renew(handshake, token, connection, 0)
-            passage.called()
-            self._register(rank, passage)
+            stream.renew(handshake, token, connection, 0)
+            stream.called()
+            self._register(rank, stream)
         else:
-            passage.renew(handshake, token, self._connections[place.rank], place.rank)
+            stream.renew(handshake, token, self._connections[place.rank], place.rank)
             connection.lose("it has another place")
         if isinstance(old, Connection):
             old.lose("it has another place")
-        self._connections[rank] = passage
+        self._connections[rank] = stream
         self._unsettled.add(rank)
 
     def leave(self, numbers: Collection[int]) -> None:
         """On rank 0: let those behind these ranks come away, and send nobody behind them any more."""
         avoided = {self._ranks_of.get(number, number) for number in numbers}
         self._places.avoided |= avoided
-        for rank, way in self._connections.items():
-            if isinstance(way, Passage) and way.middle in avoided:
-                way.put(framed(rank, {"do": "come"}))
-                way.summoned = True
+        for rank, route in self._connections.items():
+            if isinstance(route, ResumableStream) and route.middle in avoided:
+                route.put(framed(rank, {"do": "come"}))
+                route.summoned = True
                 self._unsettled.add(rank)
 
     def excuse(self, number: int) -> float:
-        """On rank 0: for how many seconds nothing of a rank could arrive, because its way is broken or silent."""
+        """On rank 0: for how many seconds nothing of a rank could arrive, because its route is broken or silent."""
         at, seconds, now = self._via.get(self._ranks_of.get(number, number), 0), 0.0, time.monotonic()
-        while isinstance(way := self._connections.get(at), Passage):
-            if not way.open:
-                seconds = max(seconds, now - way.heard)
-            if not way.middle:
+        while isinstance(route := self._connections.get(at), ResumableStream):
+            if not route.open:
+                seconds = max(seconds, now - route.heard)
+            if not route.middle:
                 break
-            at = way.middle
+            at = route.middle
             seconds = max(seconds, now - self._heard.get(at, now))
         return seconds
 
@@ -279,8 +286,10 @@ class Control:
     @property
     def address(self) -> str:
         """On rank 0: the address of this machine over which most other ranks are connected; "" where there is none."""
-        ways = [self._connections[peer] for peer in self._via.values()]
-        found = Counter(str(each.socket.getsockname()[0]) for each in ways if not isinstance(each, Passage))
+        routes = [self._connections[peer] for peer in self._via.values()]
+        found = Counter(
+            str(each.socket.getsockname()[0]) for each in routes if not isinstance(each, ResumableStream)
+        )
         return found.most_common(1)[0][0] if found else ""
 
     def send(self, to: int, message: Message) -> None:
@@ -328,28 +337,28 @@ class Control:
             if connection.lost:
                 yield from self._forget(peer, connection.lost)
 
-    def _pull(self, peer: int, connection: Connection | Passage) -> Iterator[tuple[int, Message]]:
+    def _pull(self, peer: int, connection: Route) -> Iterator[tuple[int, Message]]:
         for payload in connection.pull():
             yield from self._take(peer, connection, payload)
             if connection.lost:
                 return
-        if self._leads and isinstance(connection, Passage) and connection.carrier is None:
-            self._unregister(peer)  # its way has ended: a closed socket is always ready
+        if self._leads and isinstance(connection, ResumableStream) and connection.carrier is None:
+            self._unregister(peer)  # its route has ended: a closed socket is always ready
 
     def _settle(self) -> None:
         """On rank 0: a rank that has spoken from its place is connected; one that does not in time is lost."""
         past, self._looked = time.monotonic() - self._looked, time.monotonic()
         for rank in list(self._unsettled):
-            passage = self._connections.get(rank)
-            if not isinstance(passage, Passage) or (passage.open and not passage.summoned):
+            stream = self._connections.get(rank)
+            if not isinstance(stream, ResumableStream) or (stream.open and not stream.summoned):
                 self._unsettled.discard(rank)
-                if passage:
+                if stream:
                     self._came(rank)
                 continue
-            passage.patience -= min(0.5, past)  # while rank 0 was busy it could hear nobody
-            if passage.patience < 0:
-                passage.lose(
-                    f"its way through another node ended, and it did not come again: {RETURN_SECONDS:.0f} s"
+            stream.patience -= min(0.5, past)  # while rank 0 was busy it could hear nobody
+            if stream.patience < 0:
+                stream.lose(
+                    f"its route through another node ended, and it did not come again: {RETURN_SECONDS:.0f} s"
                 )
 
     def _came(self, rank: int) -> None:
@@ -359,47 +368,47 @@ class Control:
         self._joined.add(rank)
 
     def _keep_way(self) -> None:
-        """Call rank 0 again where the way there has ended, and give a sign of life where this rank carries others."""
-        now, passage = time.monotonic(), self._connections.get(0)
-        if self._carried and passage and now - self._pulse_at > PULSE_SECONDS:
+        """Call rank 0 again where the route there has ended, and give a sign of life where this rank carries others."""
+        now, stream = time.monotonic(), self._connections.get(0)
+        if self._carried and stream and now - self._pulse_at > RELAY_HEARTBEAT_SECONDS:
             self._pulse_at = now
-            passage.put(b"")
-        if not isinstance(passage, Passage) or not self.search:
+            stream.put(b"")
+        if not isinstance(stream, ResumableStream) or not self.search:
             return
-        if isinstance(passage.carrier, Connection) and passage.carrier.lost:
+        if isinstance(stream.carrier, Connection) and stream.carrier.lost:
             self._unregister(0)
         if self._search is None:
-            if passage.ended:
-                self._call_again(passage)
+            if stream.ended:
+                self._call_again(stream)
         elif self._search.gone:
-            passage.lose(self._search.gone)
+            stream.lose(self._search.gone)
         elif arrival := self._search.arrival:
-            self._search, old = None, passage.carrier
+            self._search, old = None, stream.carrier
             self._unregister(0)
-            arrival.renew(passage)
-            self._register(0, passage)
+            arrival.renew(stream)
+            self._register(0, stream)
             arrival.settle(self)
             if isinstance(old, Connection):
                 old.lose("it has another place")
 
-    def _call_again(self, passage: Passage, only_if_busy: bool = False) -> None:
+    def _call_again(self, stream: ResumableStream, only_if_busy: bool = False) -> None:
         """Search for rank 0, unless that is done already. ``only_if_busy``: only where this rank reads no messages."""
         with self._calling:
             busy = time.monotonic() - self._turn > SILENCE_SECONDS
             if self.search and self._search is None and (busy or not only_if_busy):
-                self._search = self.search(passage.secret)
+                self._search = self.search(stream.secret)
 
     def watch_way(self) -> None:
-        """Call rank 0 again, from a thread, where the way there ends while this rank is busy with a probe."""
+        """Call rank 0 again, from a thread, where the route there ends while this rank is busy with a probe."""
         threading.Thread(target=self._watch_way, daemon=True).start()
 
     def _watch_way(self) -> None:
         # what has arrived and waits for this rank, and since when it is as much
         before, since = 0, time.monotonic()
-        while not self._ended.wait(PULSE_SECONDS):
-            passage, now = self._connections.get(0), time.monotonic()
-            carrier = passage.carrier if isinstance(passage, Passage) and passage.middle else None
-            if not isinstance(passage, Passage) or not isinstance(carrier, Connection):
+        while not self._ended.wait(RELAY_HEARTBEAT_SECONDS):
+            stream, now = self._connections.get(0), time.monotonic()
+            carrier = stream.carrier if isinstance(stream, ResumableStream) and stream.middle else None
+            if not isinstance(stream, ResumableStream) or not isinstance(carrier, Connection):
                 continue
             try:
                 unread = carrier.unread()
@@ -408,20 +417,18 @@ class Control:
             if unread != before:
                 before, since = unread, now
             elif now - since > SILENCE_SECONDS:
-                self._call_again(passage, only_if_busy=True)
+                self._call_again(stream, only_if_busy=True)
 
     def _pulse(self) -> None:
-        """The signs of life of this process to those whose passage it carries, while it passes on what they say."""
-        while not self._ended.wait(PULSE_SECONDS):
+        """The signs of life of this process to those whose stream it carries, while it passes on what they say."""
+        while not self._ended.wait(RELAY_HEARTBEAT_SECONDS):
             if time.monotonic() - self._turn > HUNG_SECONDS:
                 continue
             for peer in tuple(self._carried):
                 if connection := self._connections.get(peer):
                     connection.put(b"")
 
-    def _take(
-        self, peer: int, connection: Connection | Passage, frame: bytes
-    ) -> Iterator[tuple[int, Message]]:
+    def _take(self, peer: int, connection: Route, frame: bytes) -> Iterator[tuple[int, Message]]:
         """The messages of one frame that are for this rank; those for other ranks are passed on."""
         try:
             messages = messages_in(frame)
@@ -446,12 +453,12 @@ class Control:
                     self._connections[whose].put(HEAD.pack(whose, kind, len(text)) + text)
 
     def _take_all(
-        self, peer: int, connection: Connection | Passage, messages: list[tuple[int, int, bytes]]
+        self, peer: int, connection: Route, messages: list[tuple[int, int, bytes]]
     ) -> Iterator[tuple[int, Message]]:
         """On rank 0: the messages of one frame."""
         if self._places.needed:
             self._heard[peer] = time.monotonic()
-        if peer in self._unsettled and isinstance(connection, Passage):
+        if peer in self._unsettled and isinstance(connection, ResumableStream):
             self._came(peer)
         for whose, kind, text in messages:
             if kind == SEALED:
@@ -465,18 +472,18 @@ class Control:
 
     def _open(self, peer: int, whose: int, sealed: bytes) -> Iterator[tuple[int, Message]]:
         """On rank 0: what ``peer`` carries of a rank behind it."""
-        passage = self._connections.get(whose)
-        if not isinstance(passage, Passage) or passage.middle != peer:
+        stream = self._connections.get(whose)
+        if not isinstance(stream, ResumableStream) or stream.middle != peer:
             return  # it has left that place
         try:
-            for payload in passage.take(sealed):
-                yield from self._take(whose, passage, payload)
-                if passage.lost:
+            for payload in stream.take(sealed):
+                yield from self._take(whose, stream, payload)
+                if stream.lost:
                     return
         except Forged as error:
-            passage.lose(str(error))
+            stream.lose(str(error))
 
-    def _obey(self, connection: Connection | Passage, text: bytes) -> Iterator[tuple[int, Message]]:
+    def _obey(self, connection: Route, text: bytes) -> Iterator[tuple[int, Message]]:
         """A message of rank 0 for this rank."""
         if self.listener:  # rank 0 begins once all are connected
             self.listener.close()
@@ -485,14 +492,12 @@ class Control:
         if isinstance(message, str):
             connection.lose(message)
         elif message["do"] == "come":
-            if isinstance(connection, Passage):
+            if isinstance(connection, ResumableStream):
                 connection.summoned = True
         else:
             yield 0, message
 
-    def _hear(
-        self, peer: int, whose: int, connection: Connection | Passage, text: bytes
-    ) -> Iterator[tuple[int, Message]]:
+    def _hear(self, peer: int, whose: int, connection: Route, text: bytes) -> Iterator[tuple[int, Message]]:
         """On rank 0: one rank's message. Whoever sends what is no message is lost, although it has the token."""
         message, number = self._message(text), self._number(whose)
         if isinstance(message, str):
@@ -511,8 +516,8 @@ class Control:
 
     def _hear_of(self, peer: int, rank: int, message: Message) -> Iterator[tuple[int, Message]]:
         """On rank 0: take what the first rank of a node says of a rank that is connected to it."""
-        way = self._connections.get(rank)
-        carried = way if isinstance(way, Passage) and way.middle == peer else None
+        route = self._connections.get(rank)
+        carried = route if isinstance(route, ResumableStream) and route.middle == peer else None
         if message["said"] == "carries":
             if carried:
                 carried.called()
@@ -539,11 +544,11 @@ class Control:
         return message
 
     def _forget(self, peer: int, why: str) -> Iterator[tuple[int, Message]]:
-        way, known = self._connections.pop(peer), peer in self._via
+        route, known = self._connections.pop(peer), peer in self._via
         self._carried.discard(peer)
         self._unregister(peer)
         if self._leads:
-            self._interrupt(way)
+            self._interrupt(route)
             self._places.left([peer])
             gone = [rank for rank, via in self._via.items() if via == peer and rank != peer]
             self._via = {rank: via for rank, via in self._via.items() if via != peer}
@@ -563,10 +568,10 @@ class Control:
                     self._connections[rank].put(framed(rank, {"do": "quit", "lost": text}))
             yield 0, {"do": "quit", "lost": text}
 
-    def _interrupt(self, way: Connection | Passage) -> None:
-        """On rank 0: those whose passage this way carried will come again."""
+    def _interrupt(self, route: Route) -> None:
+        """On rank 0: those whose stream this route carried will come again."""
         for rank, other in self._connections.items():
-            if isinstance(other, Passage) and other.carrier is way:
+            if isinstance(other, ResumableStream) and other.carrier is route:
                 other.interrupt()
                 self._unsettled.add(rank)
 

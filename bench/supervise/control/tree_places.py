@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 from .connection import Connection
 from .frames import parsed
-from .passage import Passage
+from .resumable_stream import ResumableStream, Route
 
 FAN_OUT = 32
 """Nodes behind one node; rank 0 has twice as many connections at most."""
@@ -77,22 +77,24 @@ class Places:
         """Whether some must be behind others."""
         return self._callers + len(self._staying) > 2 * FAN_OUT
 
-    def choose(self, rank: int, host: str, ways: Mapping[int, Connection | Passage]) -> Place:
-        """The place of a rank that calls from ``host``. ``ways``: of rank 0, by the rank they lead to."""
+    def choose(self, rank: int, host: str, routes: Mapping[int, Route]) -> Place:
+        """The place of a rank that calls from ``host``. ``routes``: of rank 0, by the rank they lead to."""
         if not self.needed or rank in self._staying:
             return Place()
         self._hosts[rank] = host
         known = rank in self._ports
         direct = [
             each
-            for each, way in ways.items()
-            if each not in self._staying and each != rank and (isinstance(way, Connection) or _direct(way))
+            for each, route in routes.items()
+            if each not in self._staying
+            and each != rank
+            and (isinstance(route, Connection) or _direct(route))
         ]
         room = 2 * FAN_OUT - len(self._staying) - FAN_OUT // 4
         if len(direct) < room or rank in self._unheard:
             return self._asking(rank, Place(HERE, not known))
         few = len({*self._ports, *self._asked}) * FAN_OUT < self._callers
-        if middle := self._middle(rank, ways):
+        if middle := self._middle(rank, routes):
             self._tried[rank].add(middle)
             self._unheard.add(rank)
             at = middle, self._hosts[middle], self._ports[middle]
@@ -105,30 +107,30 @@ class Places:
             self._asked[rank] = time.monotonic()
         return place
 
-    def _middle(self, rank: int, ways: Mapping[int, Connection | Passage]) -> int:
+    def _middle(self, rank: int, routes: Mapping[int, Route]) -> int:
         """Behind whom this rank goes; 0: there is nobody."""
-        behind = Counter(way.middle for way in ways.values() if isinstance(way, Passage))
+        behind = Counter(route.middle for route in routes.values() if isinstance(route, ResumableStream))
         found = []
         for each in self._ports.keys() - self._tried[rank]:
-            depth = self._depth(each, rank, ways)
+            depth = self._depth(each, rank, routes)
             if behind[each] < FAN_OUT and depth is not None:
                 found.append((depth, behind[each], each))
         return min(found)[-1] if found else 0
 
-    def _depth(self, middle: int, rank: int, ways: Mapping[int, Connection | Passage]) -> int | None:
+    def _depth(self, middle: int, rank: int, routes: Mapping[int, Route]) -> int | None:
         """How many nodes are between this one and rank 0; None where it cannot be used, as behind ``rank`` itself."""
         depth = 0
         while True:
-            way = ways.get(middle)
-            if way is None or way.lost or middle == rank or middle in self.avoided:
+            route = routes.get(middle)
+            if route is None or route.lost or middle == rank or middle in self.avoided:
                 return None
-            if isinstance(way, Connection):
+            if isinstance(route, Connection):
                 return depth
-            if not way.open:
+            if not route.open:
                 return None
-            if not way.middle:
+            if not route.middle:
                 return depth
-            middle, depth = way.middle, depth + 1
+            middle, depth = route.middle, depth + 1
 
     def listens(self, rank: int, port: object) -> None:
         """A rank that was asked to says at which port it listens; 0: it cannot."""
@@ -147,5 +149,5 @@ class Places:
             self._unheard.discard(rank)
 
 
-def _direct(way: Passage) -> bool:
-    return not way.middle and way.carrier is not None
+def _direct(route: ResumableStream) -> bool:
+    return not route.middle and route.carrier is not None

@@ -43,13 +43,13 @@ def positions(
     excuse: Callable[[int], float] = lambda rank: 0.0,
 ) -> list[Position]:
     """``ranks``: by their numbers; ``own``: that of rank 0 itself, in a run that goes on without the first node;
-    ``excuse``: for how many seconds the way to a rank is broken or silent.
+    ``excuse``: for how many seconds the route to a rank is broken or silent.
     """
     return [_position(ranks[rank], state, cases, now, own, excuse(rank)) for rank, state in states.items()]
 
 
 def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int, excused: float) -> Position:
-    """Ages of what a supervisor reported grow while it is silent, but not while the way to it is.
+    """Ages of what a supervisor reported grow while it is silent, but not while the route to it is.
 
     Rank 0 itself counts as heard at this moment: what it has not heard of itself, it was too busy to hear.
     """

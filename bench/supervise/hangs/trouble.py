@@ -26,7 +26,7 @@ def trouble(
     """The culprits that broke the attempt that ``started`` then; None while it goes on.
 
     ``positions`` of the ranks now; ``slowest_join``: seconds of those before it, 0 where none is known; ``own``: the
-    number of rank 0 itself, whose silence is our own; ``excuse``: seconds for which the way to a rank is silent.
+    number of rank 0 itself, whose silence is our own; ``excuse``: seconds for which the route to a rank is silent.
     """
     now, states = time.monotonic(), ranks.values()
     broken = [each for each in states if each.failed or (each.ended and each.status != 0)]

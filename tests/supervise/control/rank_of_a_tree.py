@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from bench.launch.context import LaunchContext, Rendezvous
 from bench.measure import prctl
-from bench.supervise.control import passage, tcp, tree_places
+from bench.supervise.control import resumable_stream, tcp, tree_places
 from bench.supervise.control.connect import connect
 from bench.supervise.control.token import TokenSource, derived_key
 
@@ -64,8 +64,8 @@ def fork(rank: int, size: int, port: int, run: str) -> int:
 
 if __name__ == "__main__":
     size, port, fan_out = (int(sys.argv[at]) for at in (1, 2, 4))
-    tree_places.FAN_OUT, tcp.PULSE_SECONDS = fan_out, 0.2
-    passage.SILENCE_SECONDS = tcp.SILENCE_SECONDS = float(sys.argv[5])
+    tree_places.FAN_OUT, tcp.RELAY_HEARTBEAT_SECONDS = fan_out, 0.2
+    resumable_stream.SILENCE_SECONDS = tcp.SILENCE_SECONDS = float(sys.argv[5])
     derived_key(TOKEN.encode())  # once for all
     ranks = [fork(rank, size, port, sys.argv[3]) for rank in range(1, size)]
     print(*ranks, flush=True)

@@ -9,7 +9,7 @@ import pytest
 from bench.supervise.control import tree_places as module
 from bench.supervise.control.connection import Connection
 from bench.supervise.control.frames import MESSAGE
-from bench.supervise.control.passage import Passage
+from bench.supervise.control.resumable_stream import ResumableStream
 from bench.supervise.control.tcp import Control
 from bench.supervise.control.tree_places import HERE, LATER, THROUGH, Place, Places, place_in
 
@@ -19,16 +19,16 @@ class Job:
 
     def __init__(self, nodes: int) -> None:
         self.places = Places([rank - rank % 2 for rank in range(2 * nodes)])
-        self.ways = {1: connection()}
+        self.routes = {1: connection()}
 
     def call(self, rank: int, port: int = 1000, comes: bool = True) -> Place:
         """``port``: at which it listens if it is to; ``comes``: it reaches its place."""
-        place = self.places.choose(rank, f"10.0.0.{rank}", self.ways)
+        place = self.places.choose(rank, f"10.0.0.{rank}", self.routes)
         if place.where == HERE:
-            self.ways[rank] = connection()
+            self.routes[rank] = connection()
         elif place.where == THROUGH:
-            self.ways[rank] = way = Passage(rank, b"secret", leads=True)
-            way.middle, way.carrier, way.open = place.rank, self.ways[place.rank], comes
+            self.routes[rank] = route = ResumableStream(rank, b"secret", leads=True)
+            route.middle, route.carrier, route.open = place.rank, self.routes[place.rank], comes
             if comes:
                 self.places.came(rank)
         if place.listen and port:
@@ -95,7 +95,9 @@ def test_nobody_goes_behind_itself():
     job = Job(12)
     for rank in range(2, 24, 2):
         job.call(rank)
-    below = next(rank for rank, way in job.ways.items() if isinstance(way, Passage) and way.middle == 8)
+    below = next(
+        rank for rank, route in job.routes.items() if isinstance(route, ResumableStream) and route.middle == 8
+    )
     job.places._ports = {below: 1000}  # all others are full or lost
     assert job.call(12).rank == below
     assert job.call(8).where == HERE
@@ -114,11 +116,11 @@ def test_what_is_no_place_is_refused(text):
 
 def test_who_has_not_come_when_the_run_begins_cannot_come_later():
     control = Control(0, 6, places=Places(range(6)))
-    passage = control._connections[4] = Passage(4, b"secret", leads=True)
+    stream = control._connections[4] = ResumableStream(4, b"secret", leads=True)
     control._unsettled.add(4)
     assert control.secrets(4, b"token", begun=False) == (b"secret", b"token")
     control.begin(SimpleNamespace(close=lambda: None))
-    assert control.secrets(4, b"token", begun=True) == () and passage not in control._connections.values()
+    assert control.secrets(4, b"token", begun=True) == () and stream not in control._connections.values()
     control.close()
 
 

@@ -124,7 +124,7 @@ class Behind:
 
 
 def test_a_node_that_passes_nothing_on_gives_no_sign_of_life(monkeypatch):
-    monkeypatch.setattr(tcp, "PULSE_SECONDS", 0.01)
+    monkeypatch.setattr(tcp, "RELAY_HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(tcp, "HUNG_SECONDS", 0.3)
     end, behind = Control(2, 8), Behind()
     end._connections[5] = behind

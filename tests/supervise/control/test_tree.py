@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.supervise.control import passage, tcp, tree_places
-from bench.supervise.control.passage import Passage
+from bench.supervise.control import resumable_stream, tcp, tree_places
 from bench.supervise.control.rendezvous import Dialer, NotMet
+from bench.supervise.control.resumable_stream import ResumableStream
 from bench.supervise.control.token import derived_key
 from rank_of_a_tree import PER_NODE, TOKEN, joined
 
@@ -35,7 +35,7 @@ class Tree:
         self.run = f"tree {next(JOBS)} of {os.getpid()}"
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
-        words = str(self.size), str(self.port), self.run, str(fan_out), str(passage.SILENCE_SECONDS)
+        words = str(self.size), str(self.port), self.run, str(fan_out), str(resumable_stream.SILENCE_SECONDS)
         script = str(Path(__file__).with_name("rank_of_a_tree.py"))
         self.ranks = subprocess.Popen([sys.executable, script, *words], stdout=subprocess.PIPE, text=True)
         self.control = joined(0, self.size, self.port, self.run)
@@ -75,14 +75,16 @@ class Tree:
     @property
     def connected(self):
         """The ranks that are connected to rank 0 itself."""
-        ways = self.control._connections.items()
+        routes = self.control._connections.items()
         return [
-            rank for rank, way in ways if not isinstance(way, Passage) or (not way.middle and way.carrier)
+            rank
+            for rank, route in routes
+            if not isinstance(route, ResumableStream) or (not route.middle and route.carrier)
         ]
 
     def middle(self, rank: int) -> int:
-        way = self.control._connections[rank]
-        return way.middle if isinstance(way, Passage) else 0
+        route = self.control._connections[rank]
+        return route.middle if isinstance(route, ResumableStream) else 0
 
     def behind(self, rank: int) -> list[int]:
         return [each for each in range(PER_NODE, self.size, PER_NODE) if self.middle(each) == rank]
@@ -135,7 +137,7 @@ class Tree:
 @pytest.fixture
 def tree(monkeypatch):
     made = []
-    monkeypatch.setattr(passage, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(resumable_stream, "SILENCE_SECONDS", 2.0)
 
     def make(nodes: int, fan_out: int) -> Tree:
         monkeypatch.setattr(tree_places, "FAN_OUT", fan_out)
@@ -151,7 +153,7 @@ def test_nodes_that_have_no_place_at_rank_0_are_behind_others(tree):
     job = tree(6, 1)
     chain = job.chain
     assert len(job.connected) == 2 and len(chain) == 5
-    idle = time.monotonic() + 2 * passage.SILENCE_SECONDS
+    idle = time.monotonic() + 2 * resumable_stream.SILENCE_SECONDS
     job.look(lambda: time.monotonic() > idle)
     assert job.chain == chain  # nobody left a node that has nothing to say
     job.work(1.0)
@@ -224,13 +226,15 @@ def test_a_rank_behind_a_node_that_dies_is_lost_at_once_and_alone(tree):
     job.signal(dead // PER_NODE, signal.SIGKILL)
     begun = time.monotonic()
     job.look(lambda: len(job.lost) == PER_NODE)
-    assert time.monotonic() - begun < passage.RETURN_SECONDS  # not only because it does not come again
+    assert (
+        time.monotonic() - begun < resumable_stream.RETURN_SECONDS
+    )  # not only because it does not come again
     job.dismiss()
     assert sorted(job.lost) == [dead, dead + 1]
 
 
 def test_a_node_that_does_not_come_again_is_lost(tree, monkeypatch):
-    monkeypatch.setattr(passage, "RETURN_SECONDS", 1.0)
+    monkeypatch.setattr(resumable_stream, "RETURN_SECONDS", 1.0)
     monkeypatch.setattr(tcp, "RETURN_SECONDS", 1.0)
     job = tree(5, 1)
     still, gone = job.chain[1], job.chain[2]
@@ -243,7 +247,7 @@ def test_a_node_that_does_not_come_again_is_lost(tree, monkeypatch):
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_node_that_is_busy_as_the_one_before_it_dies_is_kept(tree, monkeypatch, at):
-    for module in (passage, tcp):
+    for module in (resumable_stream, tcp):
         monkeypatch.setattr(module, "RETURN_SECONDS", 8.0)
     job = tree(5, 1)
     job.work(0.5)
@@ -262,7 +266,7 @@ def test_a_node_that_is_busy_leaves_one_that_is_stopped_meanwhile(tree):
     job = tree(5, 1)
     still, busy = job.chain[1], job.chain[2]
     job.control.send(busy, {"do": "probe", "seconds": 2 * LIMIT})  # so that it cannot leave after that
-    idle = time.monotonic() + 2 * passage.SILENCE_SECONDS
+    idle = time.monotonic() + 2 * resumable_stream.SILENCE_SECONDS
     job.look(lambda: time.monotonic() > idle)
     assert job.middle(busy) == still  # which is alive, although nobody reads what it says
     job.signal(still // PER_NODE, signal.SIGSTOP)
@@ -271,15 +275,15 @@ def test_a_node_that_is_busy_leaves_one_that_is_stopped_meanwhile(tree):
 
 
 def test_a_node_that_dies_busy_after_it_was_connected_again_is_lost_in_time(tree, monkeypatch):
-    assert passage.BUSY_SECONDS > LIMIT  # else this would show nothing
-    for module in (passage, tcp):
+    assert resumable_stream.BUSY_SECONDS > LIMIT  # else this would show nothing
+    for module in (resumable_stream, tcp):
         monkeypatch.setattr(module, "RETURN_SECONDS", 8.0)
     job = tree(5, 1)
     gone, busy = job.chain[1], job.chain[2]
     job.control.send(busy, {"do": "probe", "seconds": 60.0})
     time.sleep(0.3)
     job.signal(gone // PER_NODE, signal.SIGKILL)
-    job.look(lambda: job.control._connections[busy].patience > passage.RETURN_SECONDS)
+    job.look(lambda: job.control._connections[busy].patience > resumable_stream.RETURN_SECONDS)
     job.signal(busy // PER_NODE, signal.SIGKILL)
     job.look(lambda: busy in job.lost)
 

@@ -1,4 +1,4 @@
-"""Both ends of a passage, without sockets: what is on a way when it ends comes by the next one, once and in order."""
+"""Both ends of a stream, without sockets: what is on a route when it ends comes by the next one, once and in order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from bench.supervise.control import passage as module
+from bench.supervise.control import resumable_stream as module
 from bench.supervise.control.connection import WAITING
 from bench.supervise.control.frames import HEAD, messages_in, parsed
-from bench.supervise.control.passage import Passage
+from bench.supervise.control.resumable_stream import ResumableStream
 from bench.supervise.control.sealed_frames import LONGEST, Forged, Handshake
 
 TOKEN = b"0123456789abcdef-of-this-job"
@@ -27,18 +27,21 @@ class Carrier:
 
 
 class Ends:
-    """X and rank 0, and the way between them."""
+    """X and rank 0, and the route between them."""
 
     def __init__(self) -> None:
-        self.dialer, self.rank_0 = Passage(4, b"secret", leads=False), Passage(4, b"secret", leads=True)
+        self.dialer, self.rank_0 = (
+            ResumableStream(4, b"secret", leads=False),
+            ResumableStream(4, b"secret", leads=True),
+        )
         self.taken = {self.dialer: [], self.rank_0: []}
-        self.ways = 0
+        self.routes = 0
         self.renew()
 
     def renew(self) -> None:
-        """A new way; what was on the old one is gone."""
-        self.ways += 1
-        handshake = Handshake("a run", 4, 8, b"%032d" % self.ways, bytes(32))
+        """A new route; what was on the old one is gone."""
+        self.routes += 1
+        handshake = Handshake("a run", 4, 8, b"%032d" % self.routes, bytes(32))
         self.up, self.down = Carrier(), Carrier()
         self.rank_0.renew(handshake, TOKEN, self.down, 2)
         self.dialer.renew(handshake, TOKEN, self.up, 2)
@@ -102,7 +105,7 @@ def test_what_was_taken_is_named_and_kept_no_longer(monkeypatch):
     assert not ends.dialer._kept
 
 
-@pytest.mark.parametrize("harm", ["altered", "repeated", "left out", "of another way"])
+@pytest.mark.parametrize("harm", ["altered", "repeated", "left out", "of another route"])
 def test_a_node_in_the_middle_cannot_change_what_it_carries(harm):
     ends = Ends()
     ends.carry()
@@ -136,7 +139,7 @@ def test_what_the_other_end_never_takes_is_kept_within_bounds():
 def test_a_call_that_was_given_up_before_it_was_answered_loses_nobody():
     ends = Ends()
     ends.rank_0.put(b"order")
-    ends.rank_0.end("it closed the connection")  # X has not spoken on this way yet
+    ends.rank_0.end("it closed the connection")  # X has not spoken on this route yet
     assert not ends.rank_0.lost and ends.rank_0.carrier is None
     ends.renew()
     ends.carry()

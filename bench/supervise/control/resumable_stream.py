@@ -1,22 +1,22 @@
-"""A rank's way to rank 0 through other nodes, which can be replaced while messages are on it.
+"""A rank's route to rank 0 through other nodes, which can be replaced while messages are on it.
 
 A tree has more nodes than rank 0 has places. The first rank of a node, called X here, dials rank 0 in any case and
 proves that it knows the token. Rank 0 answers with its place; where that is behind another node, M, X dials M as well
-and leaves rank 0. Its passage to rank 0 then obeys these rules:
+and leaves rank 0. Its stream of frames to rank 0 then obeys these rules:
 
 1. What X and rank 0 send each other is sealed by keys that follow from the random numbers of X's call to rank 0, which
-   M has not seen. M carries sealed bytes over its own way to rank 0: it can delay or drop them, and neither make nor
+   M has not seen. M carries sealed bytes over its own route to rank 0: it can delay or drop them, and neither make nor
    alter nor repeat any.
 2. Each end numbers its frames from 1 on, and keeps each until the other end has named its number or a later one, which
    every frame does. A frame with number 0 does nothing else.
-3. A way ends when one of its connections does, when X has not heard M for SILENCE_SECONDS, or when rank 0 tells X to
+3. A route ends when one of its connections does, when X has not heard M for SILENCE_SECONDS, or when rank 0 tells X to
    come. X then calls rank 0 again, and proves that it is X by a secret that follows from its first call. It keeps the
-   old way until rank 0 has answered: M, if it lives, cannot report X as lost while rank 0 still expects X behind it.
-4. A new way has keys of its own. X speaks first on it, and each end sends all that it keeps once more. The numbers on
-   a way have no gap, and one that was taken before is dropped: every frame is taken exactly once, and in order.
-5. Rank 0 takes X's frames from the node alone behind which it expects X; what still comes by an older way is dropped.
+   old route until rank 0 has answered: M, if it lives, cannot report X as lost while rank 0 still expects X behind it.
+4. A new route has keys of its own. X speaks first on it, and each end sends all that it keeps once more. The numbers on
+   a route have no gap, and one that was taken before is dropped: every frame is taken exactly once, and in order.
+5. Rank 0 takes X's frames from the node alone behind which it expects X; what still comes by an older route is dropped.
 6. X counts as lost when its connection to rank 0, or by M's report that to M, ends after X has spoken on it, or when X
-   has not called for RETURN_SECONDS after its way has ended, or has called and not spoken for BUSY_SECONDS.
+   has not called for RETURN_SECONDS after its route has ended, or has called and not spoken for BUSY_SECONDS.
    Until then its silence is not held against it. While X is busy with a probe of its own, a thread calls for it.
 7. What M itself says and what it carries are one stream to rank 0. Where M is behind a third node, and that one ends, M
    comes again by these rules, and those behind M notice nothing.
@@ -28,6 +28,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from .connection import WAITING, Connection
 from .frames import HEAD, SEALED, framed, messages_in
@@ -42,10 +43,10 @@ from .sealed_frames import (
 )
 
 NUMBERS = struct.Struct("!QQ")  # of a frame, and of the last one that its sender has taken
-ROOM = 1 << 10  # bytes that the seals of a way add to a frame, at most
-PULSE_SECONDS = 1.0  # between two signs of life of a node to those behind it
+ROOM = 1 << 10  # bytes that the seals of a route add to a frame, at most
+RELAY_HEARTBEAT_SECONDS = 1.0  # between two signs of life of a node to those behind it
 SILENCE_SECONDS = 5.0  # without one, after which they leave it
-RETURN_SECONDS = 20.0  # in which a rank whose way ended must have called again
+RETURN_SECONDS = 20.0  # in which a rank whose route ended must have called again
 # in which it must speak once it has called: a probe of its own may keep it, as long as ``PROBE_SECONDS``
 BUSY_SECONDS = 120.0
 NAME_SECONDS, NAME_FRAMES = (
@@ -54,14 +55,14 @@ NAME_SECONDS, NAME_FRAMES = (
 )  # after which the frames taken are named, also where there is nothing to send
 
 
-class Passage:
-    """One end of X's passage, with the calls of a Connection. ``leads``: rank 0's end.
+class ResumableStream:
+    """One end of X's stream, with the calls of a Connection. ``leads``: rank 0's end.
 
     secret     by which X proves that it is X
-    carrier    what carries its frames: of X its connection to M, or to rank 0; of rank 0 the way to M, or the
+    carrier    what carries its frames: of X its connection to M, or to rank 0; of rank 0 the route to M, or the
                connection to X; None while there is none
     middle     M; 0: none, X is connected to rank 0
-    open       whether it can be used: at rank 0 once X has spoken on the present way
+    open       whether it can be used: at rank 0 once X has spoken on the present route
     heard      when anything of M, at X, or of X arrived last; on the monotonic clock
     patience   seconds of rank 0 in which X must come
     """
@@ -69,15 +70,15 @@ class Passage:
     def __init__(self, rank: int, secret: bytes, leads: bool) -> None:
         self.rank, self.secret, self._leads = rank, secret, leads
         self.lost = ""
-        self.carrier: Connection | Passage | None = None
+        self.carrier: Route | None = None
         self.middle, self.open, self.heard = 0, False, time.monotonic()
         self.summoned, self.patience = False, RETURN_SECONDS
         self._kept: deque[tuple[int, bytes]] = deque()
         self._bytes = self._sent = self._taken = self._named = 0
         self._named_at = 0.0
 
-    def renew(self, handshake: Handshake, token: bytes, carrier: Connection | Passage, middle: int) -> None:
-        """Use this way from now on, after a call to rank 0 with this handshake."""
+    def renew(self, handshake: Handshake, token: bytes, carrier: Route, middle: int) -> None:
+        """Use this route from now on, after a call to rank 0 with this handshake."""
         sending, receiving = THROUGH_TO_HOST, THROUGH_TO_DIALER
         if self._leads:
             sending, receiving = receiving, sending
@@ -95,7 +96,7 @@ class Passage:
             self.patience = BUSY_SECONDS
 
     def interrupt(self) -> None:
-        """At rank 0: the way has ended, and X is expected to come again."""
+        """At rank 0: the route has ended, and X is expected to come again."""
         self.carrier, self.open, self.patience = None, False, RETURN_SECONDS
 
     def end(self, why: str) -> None:
@@ -111,7 +112,7 @@ class Passage:
             self._seal(number, payload)
 
     def put(self, payload: bytes) -> None:
-        """Keep a frame, and send it where there is a way. Raises ValueError for one that is too long."""
+        """Keep a frame, and send it where there is a route. Raises ValueError for one that is too long."""
         if self.lost:
             return
         if len(payload) > LONGEST - ROOM:
@@ -157,7 +158,7 @@ class Passage:
             self.end(carrier.lost)
 
     def take(self, sealed: bytes) -> Iterator[bytes]:
-        """The payloads of a sealed frame that were not taken before; none once the way has ended. Raises Forged."""
+        """The payloads of a sealed frame that were not taken before; none once the route has ended. Raises Forged."""
         if self.carrier is None:
             return
         for text in self._opener.open(sealed):
@@ -184,7 +185,7 @@ class Passage:
         return self.summoned or bool(silent) or carrier is None or bool(carrier.lost)
 
     def closed(self) -> bool:
-        """Whether the other end has left; that shows in other ways."""
+        """Whether the other end has left; that shows in other routes."""
         return False
 
     def lose(self, why: str) -> None:
@@ -195,3 +196,7 @@ class Passage:
         self._kept.clear()
         if isinstance(self.carrier, Connection) and not (self._leads and self.middle):
             self.carrier.lose(why)
+
+
+Route: TypeAlias = Connection | ResumableStream
+"""What leads to a rank: a connection to it, or its stream through other nodes."""

@@ -21,7 +21,7 @@ SILENT = 30.0  # s; node n1 is stopped for so long, and carries what n2 says
 
 
 class Ways(Control):
-    """Nothing arrives; n2's ways are as silent as n1 is, if ``excused``."""
+    """Nothing arrives; n2's routes are as silent as n1 is, if ``excused``."""
 
     excused = True
 
