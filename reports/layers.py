@@ -22,7 +22,7 @@ MOST = 64  # rows that stand open; of more, those that do not pass
 
 def read_layers(evidence: Evidence) -> RailLayers | None:
     """The table of a run; None where perftest was not asked for."""
-    return of_layers(evidence) if evidence.run.verbs else None
+    return of_layers(evidence) if evidence.run.perftest else None
 
 
 def layers(shown: Shown) -> View | None:

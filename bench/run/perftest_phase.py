@@ -70,11 +70,11 @@ def measure(live: LiveRun, until: float | None = None) -> None:
     """Measure every rail by ib_write_bw too, so that a loss is placed in a layer; or record why not."""
     recorder, nodes = live.coordinator.recorder, live.evidence().nodes
     if why := why_left(live.profile, nodes):
-        recorder.verbs(PerftestSkipped(why))
+        recorder.perftest(PerftestSkipped(why))
         return
     context = _context(live, nodes)
     for tool in context.tools.values():
-        recorder.verbs(tool)
+        recorder.perftest(tool)
     if len(context.able) < 2:
         return
     phase = Phase(NAME, TITLE, (), seconds=seconds(len(context.able)))
@@ -82,7 +82,7 @@ def measure(live: LiveRun, until: float | None = None) -> None:
         live.watcher.phase(phase)
         rounds(context, until)
     else:
-        recorder.verbs(PerftestSkipped("no time was left in the budget"))
+        recorder.perftest(PerftestSkipped("no time was left in the budget"))
 
 
 def rounds(context: PhaseContext, until: float | None = None) -> None:
@@ -191,7 +191,7 @@ def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool, tool: s
         for leg in these
     ]
     for transfer in seen:
-        context.live.coordinator.recorder.verbs(transfer)
+        context.live.coordinator.recorder.perftest(transfer)
     return seen
 
 

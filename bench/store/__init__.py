@@ -51,5 +51,5 @@ from .files import (
     write_text,
 )
 from .read import judged_by, load, manifest_of
-from .record import DRAWING_SECONDS, Recorder, held, save_history, save_verdicts
+from .recorder import DRAWING_SECONDS, Recorder, held, save_history, save_verdicts
 from .run import RESUMED, Manifest, Phase, Plan, Run, SetAside, Settings, TooLarge, of_facts

@@ -37,8 +37,12 @@ READ: dict[str, type] = {
     "end": RunEnd,
 }
 JOURNAL_KINDS = READ | {"hang": Hang, "flight": FlightRecord, "ras": RasReport}
-VERBS_KINDS: dict[str, type] = {"tool": PerftestTool, "transfer": PerftestTransfer, "left": PerftestSkipped}
-KIND = {line: kind for kinds in (JOURNAL_KINDS, VERBS_KINDS) for kind, line in kinds.items()}
+PERFTEST_KINDS: dict[str, type] = {
+    "tool": PerftestTool,
+    "transfer": PerftestTransfer,
+    "left": PerftestSkipped,
+}
+KIND = {line: kind for kinds in (JOURNAL_KINDS, PERFTEST_KINDS) for kind, line in kinds.items()}
 """Of a class of lines, the word that begins them."""
 
 FILES: dict[str, type | dict[str, type]] = {
@@ -49,7 +53,7 @@ FILES: dict[str, type | dict[str, type]] = {
     COUNTERS: CounterLine,
     HEALTH: HealthLine,
     ACTIVITY: ActivityLine,
-    VERBS: VERBS_KINDS,
+    VERBS: PERFTEST_KINDS,
     VERDICTS: Verdicts,
     TITLES: Titles,
 }

@@ -35,7 +35,7 @@ from .files import (
     VERDICTS,
     RunError,
 )
-from .line_classes import READ, VERBS_KINDS
+from .line_classes import READ, PERFTEST_KINDS
 from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
 
@@ -112,7 +112,7 @@ def load(path: Path) -> Run:
         by=verdicts.profile,
         notes=(*_notes(notes, _of(journal, Torn)), *(note.text for note in _of(journal, Note)), *made_good),
         ended=next((line.time for line in _of(journal, RunEnd)), None),
-        verbs=tuple(_rows(path, VERBS, VERBS_KINDS, job, notes)),
+        perftest=tuple(_rows(path, VERBS, PERFTEST_KINDS, job, notes)),
         history=_history(path) if files.exists(path, HISTORY) else None,
         windows=_of(journal, Window),
         health=tuple(_rows(path, HEALTH, HealthLine, job, notes)),

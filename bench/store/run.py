@@ -230,7 +230,7 @@ class Run:
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
     ended: float | None
-    verbs: tuple[PerftestTool | PerftestTransfer | PerftestSkipped, ...] = ()
+    perftest: tuple[PerftestTool | PerftestTransfer | PerftestSkipped, ...] = ()
     history: SavedPast | None = None
     windows: tuple[Window, ...] = ()
     health: tuple[HealthLine, ...] = ()

@@ -38,7 +38,7 @@ def without_set_aside(whole: Run) -> Run:
         measurements=_planned(whole),
         losses=tuple(loss for loss in whole.losses if loss not in voided),
         counters=tuple(_without(line, manifest.nodes, gone) for line in whole.counters),
-        verbs=tuple(row for row in whole.verbs if not _names(row) & gone),
+        perftest=tuple(row for row in whole.perftest if not _names(row) & gone),
         windows=tuple(row for row in whole.windows if numbers.issuperset(row.ranks)),
         activity=tuple(row for row in whole.activity if row.node not in gone),
         health=tuple(row for row in whole.health if row.rank in numbers),

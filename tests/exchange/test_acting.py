@@ -30,7 +30,7 @@ from bench.model.measurement import Rank
 from bench.model.profile import load
 from bench.model.verdict import Action, Status, Verdict
 from bench.store import Run, RunError
-from bench.store.record import save_verdicts
+from bench.store.recorder import save_verdicts
 from bench.store.sums import ACTIONS, changes, record_sums
 from made_acceptance import acceptance_run
 from runs import folder

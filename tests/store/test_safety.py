@@ -170,7 +170,7 @@ def synced(monkeypatch):
 def write_evidence(recorder):
     recorder.counters("collectives", "before", ())
     recorder.health(HealthLine("collectives", 0))
-    recorder.verbs(PerftestSkipped("one node"))
+    recorder.perftest(PerftestSkipped("one node"))
 
 
 def test_what_was_appended_is_on_the_disk_before_the_journal_goes_on(tmp_path, synced):

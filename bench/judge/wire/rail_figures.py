@@ -12,7 +12,7 @@ from statistics import median
 from bench.judge.blame import transfers
 from bench.judge.evidence import Evidence
 from bench.measure.perftest.outcome import Outcome, explained, outcome
-from bench.measure.perftest.record import PerftestRecord
+from bench.measure.perftest.results import PerftestResults
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
 from bench.model.lines import PerftestTransfer
@@ -46,7 +46,7 @@ class RailEvidence:
     """What the figures of the rails are read from; ``record``: of perftest."""
 
     evidence: Evidence
-    record: PerftestRecord
+    record: PerftestResults
 
     @cached_property
     def outcomes(self) -> tuple[tuple[PerftestTransfer, Outcome], ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.judge.evidence import Evidence, derived
 from bench.measure.perftest.expected_latency import RailLatency, latencies
 from bench.measure.perftest.outcome import explained
-from bench.measure.perftest.record import of_lines
+from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import expected_ports
 from bench.plan.names import FIRST
 
@@ -32,8 +32,8 @@ class RailLatencies:
 @derived
 def of_latencies(evidence: Evidence) -> RailLatencies:
     """All rails that should have a latency, those without one included."""
-    record = of_lines(evidence.run.verbs)
-    if not evidence.run.verbs or record.left:
+    record = of_lines(evidence.run.perftest)
+    if not evidence.run.perftest or record.left:
         return RailLatencies({}, record.left or evidence.skipped.get(FIRST) or "perftest did not run")
     able = {tool.node for tool in record.tools if tool.latency and not tool.missing}
     if len(able) < 2:
@@ -52,7 +52,7 @@ def of_latencies(evidence: Evidence) -> RailLatencies:
 
 def why_unknown(evidence: Evidence, place: Place) -> str:
     """Why a rail has no latency, in one line."""
-    record = of_lines(evidence.run.verbs)
+    record = of_lines(evidence.run.perftest)
     tools = {tool.node: tool for tool in record.tools}
     for each in of_latencies(evidence).at[place]:
         if each.cause:

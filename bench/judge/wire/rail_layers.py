@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from bench.judge.evidence import Evidence, derived
 from bench.measure.perftest.expected_rate import least
-from bench.measure.perftest.record import of_lines
+from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
 from bench.model.lines import HOST
@@ -111,7 +111,7 @@ class RailLayers:
 @derived
 def of_layers(evidence: Evidence) -> RailLayers:
     """The layers of every rail."""
-    lines, record = evidence.run.verbs, of_lines(evidence.run.verbs)
+    lines, record = evidence.run.perftest, of_lines(evidence.run.perftest)
     if not record.transfers and (not lines or record.left):
         left = record.left or evidence.skipped.get(FIRST) or "perftest did not run"
         must = evidence.profile.verbs.mode == "on"

@@ -88,7 +88,7 @@ def run_of(
         plan=plan,
         manifest=replace(made.run.manifest, settings=Settings(repetitions=2)),
         measurements=(*measured, *rows_),
-        verbs=(*lines, *verbs),
+        perftest=(*lines, *verbs),
     )
 
 

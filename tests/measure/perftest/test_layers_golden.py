@@ -73,7 +73,7 @@ LAYERS: dict[str, Callable[[Path], Run]] = {
     "no verbs": lambda path: run_of(path, verbs=[]),
     "no counters": lambda path: run_of(path, counters=False),
     "gloo": lambda path: run_of(path, backend="gloo"),
-    "not asked for": lambda path: replace(run_of(path), verbs=()),
+    "not asked for": lambda path: replace(run_of(path), perftest=()),
 }  # fmt: skip
 PROFILES = {
     "": LAMBDA,
@@ -132,7 +132,7 @@ def test_what_is_said_of_latencies(golden: Golden, name: str) -> None:
         nodes = made_nodes.nodes(count)
         tools = [PerftestTool(node.name, "6.24", latency=node.name in able) for node in nodes]
         measured = made(NODES[:count], LATENCIES[name])
-        evidence = Evidence(replace(made_nodes.seen(nodes).run, verbs=(*tools, *measured)), LAMBDA)
+        evidence = Evidence(replace(made_nodes.seen(nodes).run, perftest=(*tools, *measured)), LAMBDA)
         found = of_latencies(evidence)
         lines.append(f"{count} nodes, {len(able)} of them able: {found.left}")
         for place in [*found.at][2::8]:

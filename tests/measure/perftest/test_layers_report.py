@@ -74,13 +74,13 @@ def test_what_is_missing_is_a_dash_with_its_reason(tmp_path):
 
 
 def test_a_run_that_did_not_ask_has_no_such_section(tmp_path):
-    run = replace(run_of(tmp_path), verbs=())
+    run = replace(run_of(tmp_path), perftest=())
     assert drawn(run) == (None, None)
 
 
 def test_why_nothing_was_measured_is_said_without_a_table(tmp_path):
     text, (said, rows, why) = drawn(
-        replace(run_of(tmp_path), verbs=(PerftestSkipped("the profile turns it off"),))
+        replace(run_of(tmp_path), perftest=(PerftestSkipped("the profile turns it off"),))
     )
     assert "the profile turns it off" in text
     assert (said.endswith("the profile turns it off"), rows, why) == (True, [], [])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import made_nodes
 from bench.measure.perftest.outcome import explained, outcome
-from bench.measure.perftest.record import PerftestRecord, of_lines
+from bench.measure.perftest.results import PerftestResults, of_lines
 from bench.model import typed_json
 from bench.model.lines import PerftestSkipped, PerftestTool, PerftestTransfer
 from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
@@ -150,7 +150,7 @@ def test_a_transfer_comes_back_from_its_line():
     tool = PerftestTool("n0", "6.06", ("use_cuda",))
     lines = [typed_json.decode(type(line), typed_json.encode(line)) for line in (one, none, tool)]
     record = of_lines(lines)
-    assert record == PerftestRecord((tool,), (one, none))
+    assert record == PerftestResults((tool,), (one, none))
     assert record.able == ("n0",)
     assert of_lines([PerftestSkipped("one node")]).left == "one node"
 

@@ -13,7 +13,7 @@ import pytest
 import made_nodes
 from bench.measure.perftest import processes
 from bench.measure.perftest.outcome import outcome
-from bench.measure.perftest.record import of_lines
+from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import ROUND, seconds
 from bench.model import typed_json
 from bench.model.measurement import Rank
@@ -115,7 +115,7 @@ def measure(tmp_path, perftest, monkeypatch):
 
 def test_every_rail_is_measured_each_way_with_counters_around(measure):
     run = measure(nodes("mlx5_1", "mlx5_2"))
-    record = of_lines(run.verbs)
+    record = of_lines(run.perftest)
     assert record.able == ("n0", "n1")
     assert [(t.sender.node, t.sender.hca, t.again) for t in record.transfers] == [
         ("n0", "mlx5_1", False),
@@ -130,12 +130,12 @@ def test_every_rail_is_measured_each_way_with_counters_around(measure):
 
 def test_what_is_slow_is_measured_a_second_time(measure, monkeypatch):
     monkeypatch.setenv("RAILGAUGE_FAKE_SLOW", "1")
-    record = of_lines(measure(nodes("mlx5_1")).verbs)
+    record = of_lines(measure(nodes("mlx5_1")).perftest)
     assert [t.again for t in record.transfers] == [False, True, False, True]
 
 
 def test_latencies_are_measured_once_over_each_pair_of_ports(measure):
-    record = of_lines(measure(nodes("mlx5_1", "mlx5_2")).verbs)
+    record = of_lines(measure(nodes("mlx5_1", "mlx5_2")).perftest)
     assert [(t.sender.node, t.sender.hca, t.again) for t in record.latencies] == [
         ("n0", "mlx5_1", False),
         ("n0", "mlx5_2", False),
@@ -146,7 +146,7 @@ def test_latencies_are_measured_once_over_each_pair_of_ports(measure):
 
 def test_latencies_that_are_too_long_are_measured_a_second_time(measure, monkeypatch):
     monkeypatch.setenv("RAILGAUGE_FAKE_LATENCY", "10.01")  # the profile: 10
-    record = of_lines(measure(nodes("mlx5_1")).verbs)
+    record = of_lines(measure(nodes("mlx5_1")).perftest)
     assert [t.again for t in record.latencies] == [False, True]
     assert [t.again for t in record.transfers] == [False, False]
 
@@ -155,13 +155,13 @@ def test_without_ib_write_lat_the_bandwidth_is_measured_alone(measure, perftest,
     perftest.with_name("ib_write_lat").unlink()
     perftest.with_name("timeout").symlink_to(str(shutil.which("timeout")))
     monkeypatch.setenv("PATH", str(perftest.parent))  # not the one that this machine may have
-    record = of_lines(measure(nodes("mlx5_1")).verbs)
+    record = of_lines(measure(nodes("mlx5_1")).perftest)
     assert [tool.latency for tool in record.tools] == [False, False]
     assert (len(record.transfers), record.latencies) == (2, ())
 
 
 def test_one_rail_that_cannot_start_does_not_keep_the_others(measure):
-    record = of_lines(measure(nodes("mlx5_1", "down")).verbs)
+    record = of_lines(measure(nodes("mlx5_1", "down")).perftest)
     good = [t for t in record.transfers if t.sender.hca == "mlx5_1"]
     bad = [t for t in record.transfers if t.sender.hca == "down"]
     assert all(outcome(t).cause is None for t in good)
@@ -170,7 +170,7 @@ def test_one_rail_that_cannot_start_does_not_keep_the_others(measure):
 
 
 def test_memory_that_cannot_be_registered_is_named_on_its_own_side(measure):
-    record = of_lines(measure(nodes("mlx5_1", second=("memlock",))).verbs)
+    record = of_lines(measure(nodes("mlx5_1", second=("memlock",))).perftest)
     causes = {outcome(t).cause.line for t in record.transfers}
     assert causes == {"n1 memlock/1: memory could not be registered"}
 
@@ -178,7 +178,7 @@ def test_memory_that_cannot_be_registered_is_named_on_its_own_side(measure):
 def test_without_perftest_nothing_is_begun(measure, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     run = measure(nodes("mlx5_1"))
-    record = of_lines(run.verbs)
+    record = of_lines(run.perftest)
     assert [tool.missing for tool in record.tools] == ["ib_write_bw is not installed"] * 2
     assert (record.transfers, run.phases, run.counters) == ((), (), ())
 
@@ -188,13 +188,13 @@ def test_without_perftest_nothing_is_begun(measure, tmp_path, monkeypatch):
     [(replace(TWO, verbs=Verbs("off")), "turns it off"), (load("local"), "no rails")],
 )
 def test_what_does_not_apply_is_recorded_with_its_reason(measure, profile, why):
-    assert why in of_lines(measure(nodes("mlx5_1"), profile).verbs).left
+    assert why in of_lines(measure(nodes("mlx5_1"), profile).perftest).left
 
 
 def test_a_dead_path_costs_its_deadline_and_no_more(measure, monkeypatch):
     monkeypatch.setattr(processes, "RUN_SECONDS", 0.5)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.2)
-    record = of_lines(measure(nodes("dead")).verbs)
+    record = of_lines(measure(nodes("dead")).perftest)
     assert {outcome(t).cause.text for t in record.transfers} == {
         "no answer before its deadline: nothing came through"
     }
@@ -208,7 +208,7 @@ def test_the_time_of_the_phase_does_not_grow_with_the_nodes():
 def test_no_time_left_is_a_reason(measure):
     told = Told()
     run = measure(nodes("mlx5_1"), watcher=told, until=0.0)
-    assert of_lines(run.verbs).left == "no time was left in the budget"
+    assert of_lines(run.perftest).left == "no time was left in the budget"
     (text,) = told.said
     assert "verbs was not begun" in text and "0 ns of the budget are left" in text
     assert run.given_up == (text,)
@@ -218,13 +218,13 @@ def test_of_a_perftest_that_is_not_there_no_budget_is_spoken(measure, tmp_path, 
     monkeypatch.setenv("PATH", str(tmp_path))
     told = Told()
     run = measure(nodes("mlx5_1"), watcher=told, until=0.0)
-    assert (told.said, of_lines(run.verbs).left, of_lines(run.verbs).able) == ([], "", ())
+    assert (told.said, of_lines(run.perftest).left, of_lines(run.perftest).able) == ([], "", ())
 
 
 def test_a_round_that_may_last_too_long_is_not_begun_and_that_is_told(measure, monkeypatch):
     monkeypatch.setattr(perftest_phase, "seconds", lambda nodes: 0.0)
     run = measure(nodes("mlx5_1"), until=time.monotonic() + ROUND / 2)
-    assert of_lines(run.verbs).transfers == ()
+    assert of_lines(run.perftest).transfers == ()
     (note,) = run.notes
     assert (
         "verbs ended after 0 of 1 rounds" in note

@@ -29,7 +29,7 @@ def made(nodes, of, **more):
 def verdicts(lines, count=2, profile=LAB, able=("n0", "n1", "n2")):
     nodes = made_nodes.nodes(count)
     tools = [PerftestTool(node.name, "6.24", latency=node.name in able) for node in nodes]
-    run = replace(made_nodes.seen(nodes).run, verbs=(*tools, *lines))
+    run = replace(made_nodes.seen(nodes).run, perftest=(*tools, *lines))
     return made_nodes.judged("rails.latency", Evidence(run, profile), profile)
 
 

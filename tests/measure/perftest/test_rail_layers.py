@@ -254,11 +254,11 @@ def test_what_should_be_there_and_is_not_is_an_error(tmp_path, what):
 
 
 def test_a_run_that_did_not_ask_is_skipped_by_the_reason_of_its_rails(tmp_path):
-    run = replace(run_of(tmp_path), verbs=())
+    run = replace(run_of(tmp_path), perftest=())
     assert layers(run).status is Status.SKIP
     left = replace(run, plan=replace(run.plan, skipped=(("rails", "one node has no rails to another"),)))
     assert layers(left).text == "one node has no rails to another"
-    told = replace(run, verbs=(PerftestSkipped("the profile turns it off"),))
+    told = replace(run, perftest=(PerftestSkipped("the profile turns it off"),))
     assert layers(told).text == "the profile turns it off"
 
 
@@ -336,6 +336,6 @@ def test_nothing_missing_or_slow_passes(made, counters):
 def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
     want = replace(LAMBDA, verbs=Verbs("on"))
     for said in ((), (PerftestSkipped("no time was left"),)):
-        run = replace(run_of(tmp_path), verbs=said)
+        run = replace(run_of(tmp_path), perftest=said)
         assert of_layers(Evidence(run, LAMBDA)).status is Status.SKIP
         assert of_layers(Evidence(run, want)).status is Status.INCONCLUSIVE

@@ -11,8 +11,8 @@ from .tool import LATENCY, NAME
 
 
 @dataclass(frozen=True)
-class PerftestRecord:
-    """All perftest records of a run. ``left``: why nothing was measured, "" where something was tried.
+class PerftestResults:
+    """What perftest measured in a run. ``left``: why nothing was measured, "" where something was tried.
 
     transfers, latencies   of ib_write_bw, and of ib_write_lat
     """
@@ -28,12 +28,12 @@ class PerftestRecord:
         return tuple(tool.node for tool in self.tools if not tool.missing)
 
 
-def of_lines(lines: Iterable[PerftestTool | PerftestTransfer | PerftestSkipped]) -> PerftestRecord:
-    """The record of a run's lines."""
+def of_lines(lines: Iterable[PerftestTool | PerftestTransfer | PerftestSkipped]) -> PerftestResults:
+    """What a run's lines say."""
     lines = tuple(lines)
     left = [line.why for line in lines if isinstance(line, PerftestSkipped)]
     made = [line for line in lines if isinstance(line, PerftestTransfer)]
-    return PerftestRecord(
+    return PerftestResults(
         tuple(line for line in lines if isinstance(line, PerftestTool)),
         tuple(transfer for transfer in made if transfer.tool == NAME),
         tuple(transfer for transfer in made if transfer.tool == LATENCY),

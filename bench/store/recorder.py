@@ -160,7 +160,7 @@ class Recorder:
     def activity(self, row: ActivityLine) -> None:
         self._append(ACTIVITY, row)
 
-    def verbs(self, row: PerftestTool | PerftestTransfer | PerftestSkipped) -> None:
+    def perftest(self, row: PerftestTool | PerftestTransfer | PerftestSkipped) -> None:
         self._append(VERBS, {"kind": KIND[type(row)], **to_json(row)})
 
     def fabric(self, answers: tuple[ToolAnswer, ...]) -> None:
