@@ -35,7 +35,7 @@ from .files import (
     VERDICTS,
     RunError,
 )
-from .line_classes import READ, PERFTEST_KINDS
+from .line_classes import PERFTEST_KINDS, READ
 from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
 
