@@ -31,7 +31,7 @@ EDGES = {
     "pynvml": {"probe"},
     "pandas": set(),
     "altair": set(),
-    "duckdb": {"store"},
+    "duckdb": set(),
     "pyarrow": {"store"},
     "ruptures": {"judge"},
 }

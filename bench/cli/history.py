@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,9 @@ from .json_output import JSON, print_json
 from .option_types import PATH, option, out_file
 
 if TYPE_CHECKING:
-    from bench.judge.drift import Mark, Series
+    from bench.judge.drift import Mark
     from bench.store.history import Entry, LeftOutFile
-    from bench.store.history.nights import Acceptance
+    from bench.store.history.nights import Acceptance, NightValue, Series
 
 BROKEN = 1
 MANY = 3000  # files: more than a second to list
@@ -116,7 +117,6 @@ def show(
     nights: bool,
 ) -> int:
     """Print each series: nights, baseline, last night, label; its steps and their likely causes."""
-    from bench.judge.drift import replay
     from bench.store import history as store
 
     printed = False
@@ -126,39 +126,44 @@ def show(
         left_out((*problems, *damaged))
         for series in sorted(past):
             pairs = ((collective, series.collective), (size, series.size_class), (quantity, series.quantity))
-            marks = replay(series, past[series], levels)
-            if marks and all(wanted in (None, has) for wanted, has in pairs):
+            if all(wanted in (None, has) for wanted, has in pairs):
                 printed = True
-                _print_series(series, marks, nights)
+                _print_series(series, past[series], levels, nights)
     return 0 if printed else nothing(folder)
 
 
-def _print_series(series: Series, marks: Sequence[Mark], every: bool) -> None:
+def _print_series(
+    series: Series, nights: Sequence[NightValue], levels: Sequence[Acceptance], every: bool
+) -> None:
+    from bench.judge.drift.replay import last_mark, replay
     from bench.judge.drift.wording import date, show
 
+    marks: Sequence[Mark] = () if every else (last_mark(series, nights, levels),)
+    if every or marks[-1].level is None:
+        marks = replay(series, nights, levels)
     last = marks[-1]
     figure = show(series.quantity, last.night.level) if last.night.measured else "no figure"
-    text = f"{series.name}: {last.label.value}, {figure} on {date(last.night.time)}, {len(marks)} nights"
+    text = f"{series.name}: {last.label.value}, {figure} on {date(last.night.time)}, {len(nights)} nights"
     level = next((mark.level for mark in reversed(marks) if mark.level is not None), None)
     if level is not None:
         text += f", baseline {show(series.quantity, level)}"
         if last.night.measured:
             text += f" ({100 * (last.night.level / level - 1):+.1f} %)"
-    click.echo(text)
+    lines = [text]
     for mark in marks if every else ():
         value = show(series.quantity, mark.night.value) if mark.night.measured else mark.night.status.value
         again = f", again {show(series.quantity, mark.night.rerun)}" if mark.night.rerun is not None else ""
-        click.echo(f"    {moment(mark.night.time)}  {value}{again}  {mark.label.value}  {mark.night.run}")
-    for line in _steps(series, marks):
-        click.echo(f"    {line}")
+        lines.append(f"    {moment(mark.night.time)}  {value}{again}  {mark.label.value}  {mark.night.run}")
+    lines += [f"    {line}" for line in _steps(series, nights)]
+    click.echo("\n".join(lines))  # at once: each call flushes
 
 
-def _steps(series: Series, marks: Sequence[Mark]) -> Iterable[str]:
+def _steps(series: Series, nights: Sequence[NightValue]) -> Iterable[str]:
     from bench.judge.drift import NoRuptures, steps
     from bench.judge.drift.wording import date, show
 
     try:
-        found = steps([mark.night for mark in marks])
+        found = steps(nights)
     except NoRuptures as error:
         yield str(error)
         return
@@ -372,7 +377,12 @@ def day(text: str | None, otherwise: str = "") -> float:
 
 def moment(seconds: float) -> str:
     """``2026-03-04 02:00`` (UTC)."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
+    return _minute(int(seconds // 60))
+
+
+@lru_cache(4096)  # nights of many clusters begin in the same minutes
+def _minute(number: int) -> str:
+    return datetime.fromtimestamp(60 * number, timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
 def left_out(problems: Iterable[LeftOutFile]) -> None:

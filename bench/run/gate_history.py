@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.judge.drift import Label, Mark, replay
+from bench.judge.drift import Label, Mark
+from bench.judge.drift.replay import last_mark
 from bench.judge.drift.wording import date
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict
@@ -43,9 +44,7 @@ def last_night(folder: str, cluster: str, node: str) -> Verdict:
     """FAIL where a series of the node was a regression, or failed, in its last night. Raises HistoryError."""
     past, damaged = store.nights_of_node(folder, cluster, node, time.time() - OLDEST)
     levels, _ = store.acceptances(folder, cluster)
-    marks = {
-        series.name: found[-1] for series, nights in past.items() if (found := replay(series, nights, levels))
-    }
+    marks = {series.name: last_mark(series, nights, levels) for series, nights in past.items()}
     if not marks:
         why = f"no night of the last {OLDEST / 86400:.0f} days names it in cluster {cluster}"
         more = f"; {len(damaged)} damaged files were left out" if damaged else ""

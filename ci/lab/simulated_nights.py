@@ -316,7 +316,7 @@ def write_history(folder: str, count: int, rng: np.random.Generator) -> int:
 def measure_speed(folder: str, last: str) -> None:
     """In a process of its own: seconds of one series and of a nightly judgement, peak bytes; on stdout."""
     started = time.perf_counter()
-    for library in ("duckdb", "pyarrow.parquet", "fsspec"):
+    for library in ("pyarrow.parquet", "fsspec"):
         __import__(library)
     imported = time.perf_counter()
     series = Series("lab", COLLECTIVES[4], SIZES[20], "busbw", "node31 gpu5")

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
 import mpi_jobs

@@ -120,7 +120,6 @@ def test_compare_has_null_for_what_is_not_finite(railgauge, tmp_path):
 
 
 def test_history_list_of_runs_and_of_an_empty_history(railgauge, tmp_path):
-    pytest.importorskip("duckdb")
     pytest.importorskip("pyarrow")
     from bench.judge.drift import Series
     from bench.store.history import Record, Sample, append, create

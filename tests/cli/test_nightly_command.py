@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
 import mpi_jobs

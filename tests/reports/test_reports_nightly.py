@@ -10,7 +10,6 @@ import pytest
 
 from bench.judge.evidence import Evidence
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
 

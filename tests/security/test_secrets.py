@@ -168,7 +168,7 @@ def test_an_address_without_a_secret_hides_nothing():
 )
 @pytest.mark.parametrize("command", [["nightly", "--history"], ["history", "list"]])
 def test_no_password_of_a_history_is_printed(tmp_path, history, command):
-    pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
     done = mpi_jobs.railgauge(*command, history, cwd=tmp_path)
     assert done.returncode in (2, 3), done.stderr
     assert CANARY not in done.stdout + done.stderr
@@ -177,7 +177,7 @@ def test_no_password_of_a_history_is_printed(tmp_path, history, command):
 
 @pytest.mark.torch
 def test_no_password_of_a_history_is_in_a_night(tmp_path):
-    pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
     address = f"memory://user:{CANARY}@host/{tmp_path.name}"
     run = made_nights.nightly(tmp_path / "run", address)
     past = from_saved(run.history)

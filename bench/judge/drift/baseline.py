@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from statistics import median
 
-from bench.judge.drift.robust import allowance, spread
+from bench.judge.drift.robust import allowance, level_and_spread, median
 from bench.model.verdict import Status
 from bench.store.history.nights import NightValue, usable
 
@@ -105,10 +104,11 @@ def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
         change = tonight if span == 1 else better * (_last(base, value, span) / level - 1)
         limit = max(rules.practical, relative * allowance(k, span, len(base.accepted)))
         sign = _beyond(change, limit)
-        found = Excess(change, limit, sign, span, level)
         if sign and sign * tonight >= limit / 2:
-            return found
+            return Excess(change, limit, sign, span, level)
         first = first or Excess(change, limit, 0, span, level)
+        if abs(tonight) < rules.practical / 2:  # less than half of any limit: no longer span can count
+            break
     return _creep(base, value, better, rules) or first or Excess(tonight, rules.practical, 0, 1, level)
 
 
@@ -134,10 +134,12 @@ def _creep(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
         return None
     span, k = rules.creep
     level, relative = _level_and_spread(base.anchor)
+    tonight = better * (value / level - 1)
+    if tonight > -rules.practical / 2:
+        return None
     relative = max(relative, rules.floor)
     limit = max(rules.practical, relative * allowance(k, span, len(base.anchor)))
     change = better * (_last(base, value, span) / level - 1)
-    tonight = better * (value / level - 1)
     if _beyond(change, limit) < 0 and tonight <= -limit / 2:
         return Excess(change, limit, -1, span, level, creeping=True)
     return None
@@ -147,8 +149,8 @@ def _creep(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
 @lru_cache(maxsize=1024)
 def _level_and_spread(values: tuple[float, ...]) -> tuple[float, float]:
     """The median, and the spread around it as a share of it."""
-    level = median(values)
-    return level, spread(values, level) / level if level else math.inf
+    level, width = level_and_spread(values)
+    return level, width / level if level else math.inf
 
 
 def _last(base: Baseline, value: float, span: int) -> float:

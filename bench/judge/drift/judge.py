@@ -111,17 +111,15 @@ def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
     if before is None:
         return None
     parts, old = before
-    recent = known.own(night.fingerprint).recent
+    old = replace(old, recent=known.own(night.fingerprint).recent)
+    beyond = confirmed(old, night, known.better, known.rules)[0].beyond
+    if not beyond or (beyond > 0 and found.label is not Label.INSUFFICIENT):
+        return None
     cause = changed(parts, night.fingerprint)
     blank = SeriesFinding(found.series, Label.OK, Status.PASS, night, found.reason, cause=cause)
-    new = _compare(blank, replace(old, recent=recent), known.better, known.rules)
-    worse = new.first is not None and new.first.beyond < 0
-    if not worse:
-        return (
-            None
-            if new.label is Label.OK or found.label is not Label.INSUFFICIENT
-            else replace(new, status=Status.SKIP)
-        )
+    new = _compare(blank, old, known.better, known.rules)
+    if beyond > 0:
+        return replace(new, status=Status.SKIP)
     status = Status.INCONCLUSIVE if new.status is not Status.PASS else Status.SKIP
     return replace(new, label=Label.SUSPICIOUS, status=status)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.judge.drift.baseline import STANDARD, DriftRules
@@ -37,21 +37,38 @@ def replay(
     Each mark's label is that of ``judge`` for its night.
     Raises ValueError for a quantity that is not in QUANTITIES.
     """
+    return tuple(_mark(series, *step) for step in _walk(series, nights, accepted, rules))
+
+
+def last_mark(
+    series: Series,
+    nights: Sequence[NightValue],
+    accepted: Iterable[Acceptance] = (),
+    rules: DriftRules = STANDARD,
+) -> Mark:
+    """The last mark of ``replay``, in a third of its time. Raises ValueError, also where there is no night."""
+    for number, step in enumerate(_walk(series, nights, accepted, rules), start=1):
+        if number == len(nights):
+            return _mark(series, *step)
+    raise ValueError(f"{series.name}: no nights")
+
+
+def _walk(
+    series: Series, nights: Iterable[NightValue], accepted: Iterable[Acceptance], rules: DriftRules
+) -> Iterator[tuple[NightValue, int, Levels]]:
+    """Each night, oldest first, its epoch, and what the nights before it were learned as."""
     if series.quantity not in QUANTITIES:
         raise ValueError(f"unknown quantity {series.quantity!r}; known: {', '.join(QUANTITIES)}")
     better = QUANTITIES[series.quantity].better
     starts = sorted(word.since for word in accepted if word.covers(series))
-    found: list[Mark] = []
     known: dict[int, Levels] = {}
     epochs: dict[tuple[int, Fingerprint], int] = {}
     for night in sorted(nights, key=lambda each: (each.time, each.run)):
         start = sum(start <= night.time for start in starts)
         now = known.setdefault(start, Levels(better, rules))
         # nights of one fingerprint share a baseline although others lie between, as the judge has it
-        epoch = epochs.setdefault((start, night.fingerprint), len(epochs))
-        found.append(_mark(series, night, epoch, now))
+        yield night, epochs.setdefault((start, night.fingerprint), len(epochs)), now
         now.learn(night)
-    return tuple(found)
 
 
 def _mark(series: Series, night: NightValue, epoch: int, known: Levels) -> Mark:

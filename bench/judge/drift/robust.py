@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from statistics import median
 
 # 1 / Φ⁻¹(3/4): makes the MAD of a normal sample its standard deviation
 NORMAL = 1.4826
@@ -19,6 +18,35 @@ MAD_EFFICIENCY = 0.37
 MEDIAN_VARIANCE = math.pi / 2
 # ... and for the odd small n that are used here, exactly:
 _MEDIAN_VARIANCE = {1: 1.0, 3: 0.4487, 5: 0.2868, 7: 0.2104}
+
+
+def median(values: Sequence[float]) -> float:
+    """The median of one value at least: ``statistics.median`` takes twice as long, and a history asks 200 000 times."""
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def level_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """The median, and the spread around it, of one value at least; in a third of the time that the two take apart."""
+    ordered, middle = sorted(values), len(values) // 2
+    if len(ordered) % 2:
+        level = ordered[middle]
+        return level, NORMAL * _nearest(ordered, level, middle + 1)
+    level = (ordered[middle - 1] + ordered[middle]) / 2
+    return level, NORMAL * ((_nearest(ordered, level, middle) + _nearest(ordered, level, middle + 1)) / 2)
+
+
+def _nearest(ordered: Sequence[float], centre: float, count: int) -> float:
+    """The distance from ``centre`` within which ``count`` of the values lie: the nearest of them are neighbours."""
+    low, high, reach = 0, len(ordered) - count, count - 1
+    while low < high:  # the first of the neighbours whose last is further from the centre than they are
+        middle = (low + high) // 2
+        if ordered[middle + reach] - centre < centre - ordered[middle]:
+            low = middle + 1
+        else:
+            high = middle
+    farther = max(ordered[low + reach] - centre, centre - ordered[low])
+    return farther if not low else min(farther, centre - ordered[low - 1])
 
 
 def spread(values: Sequence[float], centre: float) -> float:

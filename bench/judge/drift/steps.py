@@ -6,11 +6,16 @@ kernel lets a single bad night weigh no more than any other, so dips are not tak
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from statistics import median
+from typing import Any
 
 from bench.judge.drift.robust import spread
 from bench.model.errors import RailGaugeError
@@ -27,6 +32,7 @@ SHORTEST = 3
 # to a night or two, and a change can take effect with the next job.
 NEAR = 2
 _FLOOR = 0.003
+_COMPILED = "ruptures.detection._detection.ekcpd"
 
 
 class NoRuptures(RailGaugeError, ImportError):
@@ -104,13 +110,33 @@ def _cause(nights: Sequence[NightValue], start: int) -> tuple[str, ...]:
 
 
 def _kernel_segments(scaled: Sequence[float], penalty: float) -> list[int]:
-    """The last edges of the segments. The imports stand here because they take a second and a half."""
-    try:
-        import numpy
-        from ruptures import KernelCPD
-    except ImportError as error:
+    """The last edges of the segments. Raises NoRuptures."""
+    search = _search()
+    import numpy
+
+    path = search(numpy.array(scaled, dtype=float).reshape(-1, 1), penalty, SHORTEST, GAMMA)
+    edges, at = list[int](), len(scaled)
+    while at > 0:
+        edges.append(at)
+        at = int(path[at])
+    return edges[::-1]
+
+
+def _search() -> Callable[[Any, float, int, float], Sequence[int]]:
+    """What ``KernelCPD(kernel="rbf").predict`` calls: for each night the last edge before it. Raises NoRuptures.
+
+    It is loaded without the package around it, whose import takes longer than all else that a query does: scipy.
+    """
+    package = importlib.util.find_spec("ruptures")
+    if package is None or package.submodule_search_locations is None:
         raise NoRuptures(
             "change points: ruptures is not installed, wanted for the date; pip install 'railgauge[nightly]'"
-        ) from error
-    model = KernelCPD(kernel="rbf", min_size=SHORTEST, params={"gamma": GAMMA})
-    return [int(edge) for edge in model.fit(numpy.array(scaled).reshape(-1, 1)).predict(pen=penalty)]
+        )
+    where = [f"{path}/detection/_detection" for path in package.submodule_search_locations]
+    spec = PathFinder.find_spec(_COMPILED, where)
+    if _COMPILED not in sys.modules and spec is not None and spec.loader is not None:
+        sys.modules[_COMPILED] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[_COMPILED])
+    search: Callable[[Any, float, int, float], Sequence[int]]
+    search = importlib.import_module(_COMPILED).ekcpd_pelt_Gaussian
+    return search

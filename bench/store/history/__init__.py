@@ -1,7 +1,7 @@
 """The history of all clusters: a folder with one immutable Parquet file per run, or per month once it is over.
 
-Any number of writers append without a lock, on a local disk, NFS or a bucket; one reader queries them
-with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are imported when used.
+Any number of writers append without a lock, on a local disk, NFS or a bucket. pyarrow and fsspec come with
+``railgauge[nightly]`` and are imported when used.
 """
 
 from bench.store.history.accept import accept, acceptances

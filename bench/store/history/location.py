@@ -100,9 +100,8 @@ def library(name: str) -> Any:
 
 def complete() -> None:
     """Look, without importing, for what writing and asking a history needs. Raises MissingLibrary."""
-    lacking = [name for name in ("pyarrow", "duckdb") if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise MissingLibrary(f"{' and '.join(lacking)} not installed; pip install '{EXTRA}'")
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingLibrary(f"pyarrow is not installed; pip install '{EXTRA}'")
 
 
 def open_folder(history: str) -> Folder:

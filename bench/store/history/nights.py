@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeGuard
 
 from bench.model.verdict import Status
@@ -17,6 +18,7 @@ def fingerprint(parts: Mapping[str, str]) -> Fingerprint:
     return tuple(sorted(parts.items()))
 
 
+@lru_cache(1024)
 def changed(before: Fingerprint, after: Fingerprint) -> tuple[str, ...]:
     """``("driver 550.90 → 560.28",)``: each part that differs, in alphabetical order; () if none does."""
     old, new = dict(before), dict(after)

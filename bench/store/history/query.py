@@ -1,48 +1,49 @@
-"""Questions to a history, answered by DuckDB over the files whose footers are sound.
+"""Questions to a history. Each file is read once, whole, held against its seal, and answered from.
 
-Names reach DuckDB as bound parameters, never as SQL. DuckDB reads only files whose seal was verified just
-before, so that it cannot fail in the middle of, or answer from, a broken one.
+A broken file is so never answered from, and a bucket is asked once a file. Of the rows, only the columns are unpacked
+that the question needs, and only the groups of rows that may hold the subject.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, TextIO
 
 from bench.model.printable import csv_line
 from bench.model.verdict import Status
-from bench.store.history.location import Folder, HistoryError, LeftOutFile, library, open_folder
-from bench.store.history.nights import Fingerprint, NightValue, Series
-from bench.store.history.record import COLUMNS, Entry
-from bench.store.history.run_files import MovedAway, each_once, home, in_files, settled, sound
+from bench.store.history.location import HistoryError, LeftOutFile, is_gone, open_folder
+from bench.store.history.nights import NightValue, Series
+from bench.store.history.record import COLUMNS, Entry, read_entries, rows_of, verify
+from bench.store.history.run_files import each_once, home, in_files, settled
 
-# With pyarrow and Python beside it, the process stays under 1 GB
-_MEMORY = "400MB"
-_NIGHTS = """
-    select run, time, collective, size_class, quantity, subject, value, rerun, status
-    from read_parquet($files, hive_partitioning = false)
-    where cluster = $cluster and time >= $since
-"""
-_OF_RUNS = " and (run, time) in (select (unnest($runs), unnest($times)))"
+_NIGHT = ("run", "time", "collective", "size_class", "quantity", "subject", "value", "rerun", "status")
+_ALL = tuple(name for name, _ in COLUMNS)
 # A word that is no status says nothing good of the measurement
 _STATUS = {status.value: status for status in Status}
+
+_IN_EXPORT = itemgetter(*(_ALL.index(name) for name in ("subject", "collective", "size_class", "quantity")))
+
+Row = tuple[Any, ...]
+Rows = Sequence[Row]
 
 
 def nights(
     history: str, cluster: str, since: float = 0.0, subject: str = ""
 ) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
     """The nights of every series of a cluster, or of one subject in it, oldest first; the files left out."""
-    return _ask(history, cluster, since, " and subject = $subject", {"subject": subject})
+    return _ask(history, cluster, since, (subject, subject), lambda each: each == subject)
 
 
 def nights_of_node(
     history: str, cluster: str, node: str, since: float = 0.0
 ) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
     """The nights of every series of a node and of its rails, oldest first; the files left out."""
-    return _ask(history, cluster, since, " and split_part(subject, ' ', 1) = $node", {"node": node})
+    after = f"{node}!"  # the first text behind those that begin with the node and a space
+    return _ask(history, cluster, since, (node, after), lambda each: each.partition(" ")[0] == node)
 
 
 def export(
@@ -54,105 +55,75 @@ def export(
     """
     if form not in _WRITERS:
         raise HistoryError(f"unknown form {form!r}; known: {', '.join(_WRITERS)}")
-    good, problems = settled(history, lambda: _sound(open_folder(history), cluster, since))
-    write = _WRITERS[form](stream)
-    # One run after the other: the rows come out oldest run first, and memory holds one run at most
-    for entry in each_once(good):
-        for row in settled(history, lambda: _rows_of(history, entry)):  # noqa: B023  called at once
+    good, problems, _ = settled(history, lambda: _verified(history, cluster, since, lambda _: ()))
+    write, inside = _WRITERS[form](stream), dict[str, dict[tuple[str, float], list[Row]]]()
+    chosen = each_once(good)
+    last = {entry.path: entry for entry in chosen}
+    # One run after the other: the rows come out oldest run first, and memory holds the files that are half written
+    for entry in chosen:
+        if entry.path not in inside:
+            inside[entry.path] = settled(history, lambda: _runs_in(history, entry))  # noqa: B023  called at once
+        for row in sorted(inside[entry.path].get((entry.run, entry.time), ()), key=_IN_EXPORT):
             write(row)
+        if last[entry.path] is entry:
+            del inside[entry.path]
     return problems
 
 
 def _ask(
-    history: str, cluster: str, since: float, condition: str, names: dict[str, str]
+    history: str, cluster: str, since: float, subjects: tuple[str, str], wanted: Callable[[str], bool]
 ) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
-    def ask() -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
-        folder = open_folder(history)
-        good, problems = _sound(folder, cluster, since)
-        chosen = each_once(good)
-        rows = list[Any]()
-        for files, of in _whole_files(good, chosen):
-            bound = {**names, "cluster": cluster, "since": since, **of}
-            rows += _query(folder, files, _NIGHTS + condition + (_OF_RUNS if of else ""), bound)
-        return _by_series(cluster, rows, {(one.run, one.time): one.fingerprint for one in chosen}), problems
+    """The nights of the series whose subject is ``wanted``; all of these lie between ``subjects``."""
 
-    return settled(history, ask)
+    def rows(content: bytes) -> list[Row]:
+        return rows_of(content, _NIGHT, subjects, wanted)
 
-
-def _sound(folder: Folder, cluster: str | None, since: float) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    entries, problems = in_files(folder, cluster, since)
-    good, broken = sound(folder, entries)
-    return good, (*problems, *broken)
-
-
-def _whole_files(
-    entries: Sequence[Entry], chosen: Sequence[Entry]
-) -> Iterator[tuple[list[str], dict[str, list[Any]]]]:
-    """Files to ask at once, every run in them, then each of which some runs are taken from another file."""
-    every, wanted = Counter(one.path for one in entries), Counter(one.path for one in chosen)
-    if whole := [path for path, count in wanted.items() if count == every[path]]:
-        yield whole, {}
-    for path in wanted.keys() - set(whole):
-        mine = [one for one in chosen if one.path == path]
-        yield [path], {"runs": [one.run for one in mine], "times": [one.time for one in mine]}
-
-
-def _query(folder: Folder, paths: Sequence[str], sql: str, bound: dict[str, Any]) -> list[Any]:
-    duckdb = library("duckdb")
-    # No extension is ever fetched: what reads a bucket is fsspec
-    settings = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "memory_limit": _MEMORY,
-        "preserve_insertion_order": "false",
-    }
-    with duckdb.connect(config=settings) as connection:
-        if not folder.local:
-            connection.register_filesystem(folder.files)
-        files = [_address(folder, path) for path in paths]
-        try:
-            rows: list[Any] = connection.execute(sql, {**bound, "files": files}).fetchall()
-        except duckdb.Error as error:
-            for path in paths:
-                if not folder.files.exists(f"{folder.root}/{path}"):
-                    raise MovedAway(path) from None
-            raise HistoryError(f"{folder.name}: {folder.in_one_line(error)}") from error
-        return rows
-
-
-def _address(folder: Folder, path: str) -> str:
-    """The file as DuckDB names it, which reads wildcards in names; our own have none, the root may."""
-    full = f"{folder.root}/{path}"
-    if not folder.local:
-        full = folder.files.unstrip_protocol(full)
-    return "".join(f"[{character}]" if character in "*?[" else character for character in full)
-
-
-def _by_series(
-    cluster: str, rows: Sequence[Any], fingerprints: dict[tuple[str, float], Fingerprint]
-) -> dict[Series, tuple[NightValue, ...]]:
-    gathered: dict[Series, list[NightValue]] = {}
-    for run, time, collective, size_class, quantity, subject, value, rerun, status in rows:
-        series = Series(cluster, collective, size_class, quantity, subject)
-        parts = fingerprints.get((run, time), ())
-        night = NightValue(run, time, value, parts, rerun, _STATUS.get(status, Status.INCONCLUSIVE))
-        gathered.setdefault(series, []).append(night)
+    good, problems, found = settled(history, lambda: _verified(history, cluster, since, rows))
+    chosen = {(one.path, one.run, one.time): one.fingerprint for one in each_once(good)}
+    gathered: dict[tuple[str, ...], list[NightValue]] = {}
+    for path, inside in found.items():
+        for run, time, *names, value, rerun, status in inside:
+            if time >= since and (parts := chosen.get((path, run, time))) is not None:
+                night = NightValue(run, time, value, parts, rerun, _STATUS.get(status, Status.INCONCLUSIVE))
+                gathered.setdefault(tuple(names), []).append(night)
     return {
-        series: tuple(sorted(found, key=lambda night: (night.time, night.run)))
-        for series, found in gathered.items()
-    }
+        Series(cluster, *names): tuple(sorted(nights, key=lambda night: (night.time, night.run)))
+        for names, nights in gathered.items()
+    }, problems
 
 
-def _rows_of(history: str, entry: Entry) -> list[tuple[Any, ...]]:
-    folder, names = open_folder(history), ", ".join(name for name, _ in COLUMNS)
-    sql = f"select {names} from read_parquet($files, hive_partitioning = false) where true {_OF_RUNS}"
-    sql += " order by subject, collective, size_class, quantity"
-    of = {"runs": [entry.run], "times": [entry.time]}
+def _verified(
+    history: str, cluster: str | None, since: float, take: Callable[[bytes], Rows]
+) -> tuple[list[Entry], tuple[LeftOutFile, ...], dict[str, Rows]]:
+    """The runs of each whole file, the other files, and what ``take`` takes of the whole ones. Raises MovedAway."""
+    folder, taken = open_folder(history), dict[str, Rows]()
+
+    def look(path: str) -> tuple[Entry, ...]:
+        content = folder.files.cat_file(f"{folder.root}/{path}")
+        inside = read_entries(io.BytesIO(content), path)
+        verify(content)
+        taken[path] = take(content)
+        return inside
+
+    return (*in_files(folder, cluster, since, look), taken)
+
+
+def _runs_in(history: str, entry: Entry) -> dict[tuple[str, float], list[Row]]:
+    """The rows of each run in the file of ``entry``, or in the one that ``compact`` has put that run into."""
+    folder = open_folder(history)
     try:
-        return _query(folder, [entry.path], sql, of)
-    except MovedAway:
+        content = folder.files.cat_file(f"{folder.root}/{entry.path}")
+    except OSError as error:
+        if not is_gone(error):
+            raise
         now = [one for one in each_once(in_files(folder, entry.cluster)[0]) if home(one) == home(entry)]
-        return _query(folder, [now[0].path], sql, of) if now else []
+        if not now:
+            return {}
+        content = folder.files.cat_file(f"{folder.root}/{now[0].path}")
+    found: dict[tuple[str, float], list[Row]] = {}
+    for row in rows_of(content, _ALL):
+        found.setdefault((row[0], row[1]), []).append(row)
+    return found
 
 
 def _csv(stream: TextIO) -> Callable[[tuple[Any, ...]], object]:

@@ -3,8 +3,8 @@
 Every row repeats run, time, cluster and fingerprint (compressed to nothing), so that plain SQL over the
 files needs no join; the footer holds them too, so that listing the runs reads no rows. A file holds one run, as a
 night writes it, or several of one cluster and month, as ``compact`` puts them together. In front of the
-footer, where no reader of Parquet looks, lies the SHA-256 of all the rest: DuckDB verifies no checksum of a
-page, and one flipped bit in a disk or cable would be a step in somebody's trend.
+footer, where no reader of Parquet looks, lies the SHA-256 of all the rest: readers of Parquet verify no
+checksum of a page, and one flipped bit in a disk or cable would be a step in somebody's trend.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ COLUMNS = (
     ("status", "string"),
 )
 _NULLABLE = ("rerun",)
+_SUBJECT = [name for name, _ in COLUMNS].index("subject")
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,63 @@ def decode(content: bytes) -> tuple[Record, ...]:
     )
 
 
+def rows_of(
+    content: bytes,
+    names: Sequence[str],
+    subjects: tuple[str, str] | None = None,
+    wanted: Callable[[str], bool] | None = None,
+) -> list[tuple[Any, ...]]:
+    """The columns ``names`` of the rows in a whole file; of those alone whose subject is ``wanted``.
+
+    All that are wanted lie between ``subjects``: groups of rows with none of these are passed over. Raises Broken.
+    """
+    arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
+    texts = [name for name, kind in COLUMNS if kind == "string"]
+    try:
+        file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=texts)
+        groups = [at for at in range(file.num_row_groups) if _may_hold(file.metadata.row_group(at), subjects)]
+        table = file.read_row_groups(groups, columns=list(names), use_threads=False)
+        if wanted is not None:
+            table = _wanted_rows(table, wanted)
+        return list(zip(*(_values(table.column(name)) for name in names), strict=True))
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise Broken(_one_line(error)) from error
+
+
+def _may_hold(group: Any, subjects: tuple[str, str] | None) -> bool:
+    known = group.column(_SUBJECT).statistics
+    if subjects is None or known is None or not known.has_min_max:
+        return True
+    return bool(known.min <= subjects[1] and subjects[0] <= known.max)
+
+
+def _wanted_rows(table: Any, wanted: Callable[[str], bool]) -> Any:
+    """The rows whose subject is wanted. Each word of a dictionary is asked about once, not each row."""
+    kept, arrow = [], library("pyarrow")
+    for batch in table.to_batches():
+        subjects = batch.column("subject")
+        numbers = [at for at, each in enumerate(subjects.dictionary.to_pylist()) if wanted(each)]
+        if len(numbers) < len(subjects.dictionary):
+            # not ``arrow.array(numbers)``, which imports pandas where that is installed
+            buffers = [None, arrow.py_buffer(array("i", numbers))]
+            known = arrow.Array.from_buffers(arrow.int32(), len(numbers), buffers)
+            batch = batch.filter(library("pyarrow.compute").is_in(subjects.indices, known))
+        kept.append(batch)
+    return arrow.Table.from_batches(kept, table.schema)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column as Python has it; the rows of a dictionary share its texts."""
+    found = list[Any]()
+    for chunk in column.chunks:
+        if hasattr(chunk, "dictionary"):
+            words = chunk.dictionary.to_pylist()
+            found += [words[at] for at in chunk.indices.to_pylist()]
+        else:
+            found += chunk.to_pylist()
+    return found
+
+
 def verify(content: bytes) -> None:
     """Compare a file with its seal. Raises Broken for a file that was cut, altered or never sealed."""
     start = _footer_start(content)
@@ -252,7 +311,8 @@ def _has_our_columns(schema: Any) -> bool:
 def _as_written() -> Any:
     """Our columns as Parquet has them: to compare these takes a tenth of the time."""
     arrow, parquet, file = library("pyarrow"), library("pyarrow.parquet"), io.BytesIO()
-    parquet.write_table(_schema(arrow).empty_table(), file)
+    # not ``empty_table()``, which imports pandas where that is installed
+    parquet.write_table(arrow.Table.from_batches([], _schema(arrow)), file)
     return parquet.read_metadata(file).schema
 
 

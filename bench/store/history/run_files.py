@@ -27,7 +27,7 @@ from bench.store.history.location import (
     safe,
     unreadable,
 )
-from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entries, verify
+from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entries
 
 # A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
 _AT_ONCE = 8
@@ -95,11 +95,17 @@ def runs(
 
 
 def in_files(
-    folder: Folder, cluster: str | None = None, since: float = 0.0
+    folder: Folder,
+    cluster: str | None = None,
+    since: float = 0.0,
+    look: Callable[[str], tuple[Entry, ...]] | None = None,
 ) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """The runs like ``runs``, of each file: a run may come twice. Raises MovedAway."""
+    """The runs like ``runs``, of each file: a run may come twice. Raises MovedAway.
+
+    ``look`` reads a file; without it, the footer alone is read.
+    """
     entries, problems = entries_of(
-        folder, candidates(folder, cluster, since), lambda path: footers(folder, path)
+        folder, candidates(folder, cluster, since), look or (lambda path: footers(folder, path))
     )
     first = day(since)
     return [entry for entry in entries if not since or day(entry.time) >= first], problems
@@ -126,19 +132,6 @@ def strangers(history: str) -> tuple[LeftOutFile, ...]:
         for path, _ in found(open_folder(history))
         if not path.startswith(f"{ACCEPTED}/") and not _HOME.fullmatch(path)
     )
-
-
-def sound(folder: Folder, entries: Sequence[Entry]) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """The entries whose files are as they were written, and the other files. Raises MovedAway."""
-    by_file: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_file.setdefault(entry.path, []).append(entry)
-
-    def whole(path: str) -> tuple[Entry, ...]:
-        verify(folder.files.cat_file(f"{folder.root}/{path}"))
-        return tuple(by_file[path])
-
-    return _gathered(_attempts(folder, by_file, whole, str))
 
 
 def read(history: str, run: str, cluster: str | None = None) -> Record:
@@ -207,7 +200,7 @@ def entries_of(
         if why := unreadable(size):
             raise Broken(why)
         inside = look(path)
-        for at in [home(inside[0])] if len(inside) == 1 else {_of_month(entry, path) for entry in inside}:
+        for at in [home(inside[0])] if len(inside) == 1 else _of_months(inside, path):
             if path != at:
                 raise Broken(f"misplaced: its run belongs at {at}")
         return inside
@@ -215,8 +208,11 @@ def entries_of(
     return _gathered(_attempts(folder, files, one, lambda candidate: candidate[0]))
 
 
-def _of_month(entry: Entry, path: str) -> str:
-    return f"{month_path(entry.cluster, entry.time)}/{path.rpartition('/')[2]}"
+def _of_months(inside: Iterable[Entry], path: str) -> set[str]:
+    """Where a file of that name with these runs may lie."""
+    name = path.rpartition("/")[2]
+    months = {(entry.cluster, day(entry.time)[: len("2026-03")]): entry for entry in inside}
+    return {f"{month_path(entry.cluster, entry.time)}/{name}" for entry in months.values()}
 
 
 def _attempts(

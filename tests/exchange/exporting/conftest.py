@@ -21,7 +21,6 @@ def faults(case, group):
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    pytest.importorskip("duckdb")
     pytest.importorskip("pyarrow")
     folder: Path = tmp_path_factory.mktemp("night")
     eight = runs.ranks(8, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import subprocess
@@ -31,7 +32,7 @@ from bench.judge.drift import (
 from bench.judge.drift.baseline import STANDARD, Baseline, excess
 from bench.judge.drift.levels import levels
 from bench.judge.drift.robust import allowance, median_variance, spread, tail
-from bench.judge.drift.steps import _cause
+from bench.judge.drift.steps import GAMMA, SHORTEST, _cause, _kernel_segments
 from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
 from bench.model.verdict import Status
@@ -529,6 +530,30 @@ def test_the_cause_of_a_step_is_what_changed_from_the_night_before_at_most_two_n
         for at, night in enumerate(history(11))
     ]
     assert _cause(nights, start) == ((f"{part} 1 → 2",) if part else ())
+
+
+def test_the_search_loaded_by_itself_finds_what_the_whole_package_finds():
+    numpy, ruptures = pytest.importorskip("numpy"), pytest.importorskip("ruptures")
+    whole = ruptures.KernelCPD(kernel="rbf", min_size=SHORTEST, params={"gamma": GAMMA})
+    found, wanted = [], []
+    for seed, penalty in itertools.product(range(20), (0.5, 2.0, 5.0)):
+        levels = [
+            (n.value / LEVEL - 1) / 0.01 for n in history(30 + seed, seed=seed) + history(9, LEVEL * 1.04)
+        ]
+        found.append(_kernel_segments(levels, penalty))
+        wanted.append(whole.fit(numpy.array(levels)).predict(pen=penalty))
+    assert found == wanted
+    assert len({tuple(edges) for edges in found}) > 20
+
+
+def test_dating_a_step_does_not_import_scipy():
+    pytest.importorskip("ruptures")
+    code = (
+        "import sys\nfrom bench.judge.drift.steps import segment\n"
+        "print(segment([1.0, 1.1] * 20 + [9.0, 9.1] * 20), 'scipy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[0, 40, 80] False", done.stderr
 
 
 def test_a_missing_library_is_one_line_that_names_the_extra(monkeypatch):

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
 from hypothesis import given, settings

@@ -12,7 +12,6 @@ import pytest
 
 from bench.judge.evidence import Evidence
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
 from bench.cli.page import write_report

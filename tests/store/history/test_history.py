@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 pytest.importorskip("fsspec")
 
@@ -37,11 +37,13 @@ from bench.store.history import (
     export,
     location,
     nights,
+    nights_of_node,
     read,
     runs,
 )
 from bench.store.history.record import Broken, decode, encode
 
+ROOT = Path(__file__).parents[3]
 DAY = 86400.0
 PARTS = fingerprint({"driver": "550.90", "nccl": "2.20"})
 HOSTILE = [
@@ -152,6 +154,19 @@ def test_a_failed_measurement_stays_one(home):
     (night,), _ = series_nights(home, series())
     assert math.isnan(night.value)
     assert not night.measured
+
+
+def subjects(*names: str) -> list[Sample]:
+    return [Sample(Series("c1", "p2p", "1 GiB", "busbw", name), 1.0) for name in names]
+
+
+def test_a_node_is_asked_with_its_rails_and_without_the_nodes_whose_names_begin_as_its_own(home):
+    names = ("node1", "node1 rail0", "node1\tx", "node10", "node10 rail0", "node", "", "node2")
+    append(home, Record("run0", 20000 * DAY, "c1", PARTS, tuple(subjects(*names))))
+    found, _ = nights_of_node(home, "c1", "node1")
+    assert [each.subject for each in sorted(found)] == ["node1", "node1 rail0"]
+    assert [each.subject for each in nights(home, "c1", subject="node10")[0]] == ["node10"]
+    assert [each.subject for each in nights(home, "c1")[0]] == [""]
 
 
 def test_a_series_that_nobody_measured_has_no_nights(home):
@@ -618,10 +633,24 @@ def test_a_broken_acceptance_is_named_and_accepts_nothing(home, text):
     assert [problem.path for problem in problems] == ["accepted/cluster=c1/broken.json"]
 
 
+def test_a_question_imports_neither_pandas_nor_scipy(home):
+    """Each takes longer to import than a question takes."""
+    append(
+        home, Record("run0", 20000 * DAY, "c1", PARTS, (Sample(series(), 1.0), *subjects("node1", "node2")))
+    )
+    code = (
+        "import sys\nfrom bench.store.history import nights, nights_of_node, runs\n"
+        f"print(len(nights({home!r}, 'c1')[0]), len(nights_of_node({home!r}, 'c1', 'node1')[0]), "
+        f"len(runs({home!r})[0]), {{'pandas', 'scipy', 'duckdb'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "1 1 1 set()", done.stderr
+
+
 # --- without the extra --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("library", ["duckdb", "pyarrow", "fsspec"])
+@pytest.mark.parametrize("library", ["pyarrow", "fsspec"])
 def test_a_missing_library_is_one_line_that_names_the_extra(home, library, monkeypatch):
     append(home, record())
     monkeypatch.setitem(__import__("sys").modules, library, None)
