@@ -1,11 +1,14 @@
 """Time to a verdict: the wall time of RailGauge for a sweep, beside that of the peers that are here.
 
-All measure all_reduce of float32 on 2 ranks, RailGauge beside each peer the sizes that this peer measures. A
-peer makes a fixed number of calls, whatever comes of it; RailGauge measures until its median is as well known as
-theirs after that many: their precision is taken from RailGauge's own first run of these sizes with as many calls.
-Its time holds what none of them does: every result checked, every call timed alone as well, and a verdict. Two
-times are told of it: until its verdict is printed, which is where a peer has printed its last row and ends, and
-until the report is drawn as well, which none of them does.
+All measure all_reduce of float32 on 2 ranks, RailGauge beside each peer the sizes that this peer measures. What is
+asked for is fixed, so that the figures of two commits are of the same work: of RailGauge PRECISION for each size, of a
+peer CALLS calls, since none takes a precision. One more run of RailGauge, of CALLS calls as well, shows how well a
+peer's figures are known; where that is better than PRECISION, RailGauge was asked for less than the peer. Its time
+holds what none of them does: every result checked, every call timed alone as well, and a verdict. Two times are told
+of it: until its verdict is printed, which is where a peer has printed its last row and ends, and until the report is
+drawn as well, which none of them does.
+
+Both run turn by turn, and who is first alternates. A ratio is the median of those of the turns.
 
 A peer that needs CUDA runs here through ``shim.py``. What is not in --peers is named and left out.
 """
@@ -33,8 +36,11 @@ from bench.model.units import show_size
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).resolve().with_name("shim.py")
 CALLS, WARMUP, RANKS = 100, 5, 2
+PRECISION = (
+    0.10  # of the median, as in adaptive.py; sizes that do not reach it within their budget are counted
+)
 BEGIN, END, FACTOR = 1 << 10, 16 << 20, 4
-REPEATS = 5
+TURNS = 6  # the fewest whose smallest and largest ratio bound the median with 95 % confidence
 LIMIT = 240.0
 VERDICT = re.compile(r"(PASS|FAIL|INCONCLUSIVE): ")
 
@@ -66,8 +72,8 @@ def _param(folder: Path) -> list[str] | None:
     script = folder / "param_bench/train/comms/pt/comms.py"
     return None if not script.exists() else [
         sys.executable, str(script), "--master-ip", "127.0.0.1", "--master-port", str(_port()), "--backend", "gloo",
-        "--device", "cpu", "--nw-stack", "pytorch-dist", "--collective", "all_reduce", "--b", str(BEGIN),
-        "--e", str(END), "--f", str(FACTOR), "--n", str(CALLS), "--w", str(WARMUP), "--z", "1",
+        "--device", "cpu", "--data-type", "float32", "--nw-stack", "pytorch-dist", "--collective", "all_reduce",
+        "--b", str(BEGIN), "--e", str(END), "--f", str(FACTOR), "--n", str(CALLS), "--w", str(WARMUP), "--z", "1",
     ]  # fmt: skip
 
 
@@ -90,7 +96,9 @@ def _stas00(folder: Path) -> list[str] | None:
 def _osu(folder: Path) -> list[str] | None:
     found = next((path for path in folder.rglob("osu_allreduce") if os.access(path, os.X_OK)), None)
     program = str(found) if found else shutil.which("osu_allreduce")
-    return None if not program else [program, "-m", f"{BEGIN}:{END}", "-i", str(CALLS), "-x", str(WARMUP)]
+    return None if not program else [
+        program, "-m", f"{BEGIN}:{END}", "-i", str(CALLS), "-x", str(WARMUP), "-T", "mpi_float",
+    ]  # fmt: skip
 
 
 PEERS = (
@@ -117,31 +125,63 @@ def _beside(
     peer: Peer, command: list[str], place: Path, before: list[str], folder: Path | None
 ) -> list[Figure]:
     """Ours and theirs in turn, so that a load that comes and goes meets both."""
-    calls = ["-n", str(CALLS), "-w", str(WARMUP)]
-    precision, _, _ = _ours(place / "first", before, [*peer.sizes, *calls])
-    verdicts, reports, theirs = list[float](), list[float](), list[float]()
-    for turn in range(REPEATS):
-        words = [*peer.sizes, "--precision", f"{100 * precision:.3g} %"]
-        _, verdict, report = _ours(place / f"ours-{turn}", before, words)
-        verdicts.append(verdict)
-        reports.append(report)
+    from bench.model.stats import median_interval
+
+    counted = _ours(place / "counted", before, [*peer.sizes, "-n", str(CALLS), "-w", str(WARMUP)])
+    ours, theirs = list[Ours](), list[float]()
+    for turn in range(TURNS):
+        asked = [*peer.sizes, "--precision", f"{100 * PRECISION:g} %"]
+        if turn % 2 == 0:
+            ours.append(_ours(place / f"ours-{turn}", before, asked))
         said = _wall(command, {"PYTHONPATH": str(folder)})
-        theirs.append(said.wall)
         if said.trouble:
             return [Figure("verdict", peer.name, float("nan"), verdict="inconclusive", note=said.trouble)]
-    ours, drawn = median(verdicts), median(reports)
-    what = f"{peer.cases}, each to {precision:.1%}"
-    note = f"ours {_range(verdicts)}, theirs {_range(theirs)}; {what}; with the report {drawn / median(theirs):.2f}"
-    note = "; ".join(filter(None, (note, peer.note)))
-    return [at_most("verdict", f"railgauge ÷ {peer.name}", ours / median(theirs), 1.0, note=note)]
+        theirs.append(said.wall)
+        if turn % 2 == 1:
+            ours.append(_ours(place / f"ours-{turn}", before, asked))
+    ratios = [mine.verdict / wall for mine, wall in zip(ours, theirs, strict=True)]
+    low, high = median_interval(ratios)
+    note = "; ".join(filter(None, (_work(peer, ours), _walls(ours, theirs), _counted(counted), peer.note)))
+    what = f"railgauge ÷ {peer.name}"
+    return [at_most("verdict", what, median(ratios), 1.0, low=low, high=high, note=note)]
+
+
+def _work(peer: Peer, ours: list[Ours]) -> str:
+    """What each was asked for, and in how many sizes RailGauge's budget was over before its precision was reached."""
+    missed = sum(not width <= PRECISION for each in ours for width in each.widths)
+    sizes = sum(len(each.widths) for each in ours)
+    reached = f"reached {sizes - missed} of {sizes} times" if missed else "always reached"
+    work = f"ours to {PRECISION:.0%}, {reached}; theirs {CALLS} calls"
+    return f"all_reduce of float32, {RANKS} ranks, {peer.cases}: {work}"
+
+
+def _walls(ours: list[Ours], theirs: list[float]) -> str:
+    drawn = median(mine.report / wall for mine, wall in zip(ours, theirs, strict=True))
+    verdicts = _range([each.verdict for each in ours])
+    return f"to a verdict {verdicts}, theirs {_range(theirs)}; with the report {drawn:.2f}"
+
+
+def _counted(counted: Ours) -> str:
+    return (
+        f"with {CALLS} calls as well ours takes {counted.verdict:.1f} s, and its worst size is known "
+        f"to {max(counted.widths):.1%}"
+    )
 
 
 def _range(walls: list[float]) -> str:
     return f"{median(walls):.1f} s ({min(walls):.1f} to {max(walls):.1f})"
 
 
-def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float, float]:
-    """(the relative width that the worst size was known to, seconds to the verdict, to the report)."""
+@dataclass(frozen=True)
+class Ours:
+    """A run of RailGauge: seconds to its verdict and to its end; the relative width to which each size is known."""
+
+    verdict: float
+    report: float
+    widths: tuple[float, ...]
+
+
+def _ours(out: Path, before: list[str], words: list[str]) -> Ours:
     from bench.model.stats import relative_width
     from bench.store import load
     from bench.store.rows import rows
@@ -154,8 +194,8 @@ def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float,
         raise RuntimeError(f"railgauge run: {said.trouble}")
     if said.at is None:
         raise RuntimeError("railgauge run printed no verdict")
-    widths = [relative_width(row.measurement.isolated) for row in rows(load(out))]
-    return max(widths), said.at, said.wall
+    widths = tuple(relative_width(row.measurement.isolated) for row in rows(load(out)))
+    return Ours(said.at, said.wall, widths)
 
 
 @dataclass(frozen=True)
