@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Arrow comes with pandas; its own allocator keeps what was freed, a tenth of the memory of the report of 64 nodes
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-__all__ = ["evidence", "refresh", "seal_verdicts", "sealed_verdicts", "write", "write_pdf"]
+__all__ = ["evidence", "get_ready", "refresh", "seal_verdicts", "sealed_verdicts", "write", "write_pdf"]
 
 
 def evidence(folder: Path) -> str:
@@ -39,6 +39,18 @@ def write(judged: Evidence, digest: str = "") -> list[Path]:
         files = written(judged, renderer)
     mark(judged, seen, [str(file.relative_to(judged.run.path)) for file in files], fresh=bool(digest))
     return files
+
+
+def get_ready() -> None:
+    """Do all that drawing takes and no run changes: the imports, altair's first chart, the scripts, the templates."""
+    from . import export  # noqa: F401
+    from .charts.chart import draw_one_point
+    from .scripts import vega
+    from .templating import compile_templates
+
+    draw_one_point()
+    vega()
+    compile_templates()
 
 
 def write_pdf(judged: Evidence, paper: str) -> Path:

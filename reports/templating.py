@@ -21,6 +21,14 @@ def render(template: str, **values: object) -> Markup:
     return Markup(_environment(template.endswith(".html")).get_template(template).render(values))
 
 
+def compile_templates() -> None:
+    """Compile every template, which takes longer than to fill it in; a process does so once."""
+    for ending in ("html", "md"):
+        environment = _environment(ending == "html")
+        for name in environment.list_templates(extensions=[ending]):
+            environment.get_template(name)
+
+
 @cache
 def _environment(html: bool) -> Environment:
     found = Environment(

@@ -1,4 +1,4 @@
-"""The report of a run on this machine, from a process that imports pandas and altair while the run waits for torch.
+"""The report of a run on this machine, from a process that gets ready to draw while the run waits for torch.
 
 It is stopped before the first case is measured, so that it takes nothing from what is measured, and goes on once the
 run is judged. Where it is gone by then, the report is drawn without it.
@@ -98,17 +98,17 @@ class ReportAhead:
 
 
 def main() -> None:
-    """Import what a report takes, then draw the run that the parent hands over."""
+    """Get ready, then draw the run that the parent hands over."""
     from bench.measure import prctl
 
     prctl.end_with_parent(signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):
         return
     _step_back()
-    import reports.export  # noqa: F401
     from bench.judge.evidence import Evidence
-    from reports import write
+    from reports import get_ready, write
 
+    get_ready()
     asked = decode(JudgedFolder, sys.stdin.buffer.read())
     try:
         evidence = Evidence(load(Path(asked.folder)), parse(asked.profile, "the profile of the run"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -62,6 +64,34 @@ def test_one_that_was_killed_costs_no_report(tmp_path):
         process.stop()
         process.write(judged(tmp_path / "run"))
     assert (tmp_path / "run" / "report.html").exists()
+
+
+READY = """
+import sys
+from pathlib import Path
+
+import jinja2
+
+import reports
+from bench.judge.evidence import Evidence
+from bench.model.profile import load as profile
+from bench.store import load
+
+reports.get_ready()
+jinja2.Environment.compile = None
+known = set(sys.modules)
+reports.write(Evidence(load(Path(sys.argv[1])), profile("local")))
+print(sorted(name for name in set(sys.modules) - known if name.startswith(("altair", "jinja2", "narwhals"))))
+"""
+
+
+def test_one_that_is_ready_compiles_no_template_and_loads_nothing_more_of_altair(tmp_path):
+    folder = judged(tmp_path / "run").run.path
+    done = subprocess.run(
+        [sys.executable, "-c", READY, str(folder)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert (folder / "charts" / "busbw-by-size.vl.json").exists()
 
 
 @pytest.mark.parametrize("said", ["", "no JSON", "[]", "{}", "null"])
