@@ -21,7 +21,6 @@ from bench.measure.loop import TimingRules
 from bench.model.errors import EXIT_USAGE
 from bench.model.profile import Profile, load
 from bench.plan import AcceptOptions, sweep_cases
-from bench.run.join import start_ahead, take_part
 from bench.run.options import CannotRun, Options
 from bench.store import free
 from bench.supervise.control.token import FILE as TOKEN_FILE
@@ -50,6 +49,8 @@ def start(typed: Invocation) -> int:
         end_with_parent()
     options = options_of(typed, profile, shared.out or new_folder(typed.command if probe else profile.name))
     if where.rank:
+        from bench.run.join import start_ahead, take_part  # who starts a job here takes no part in it
+
         return take_part(options, where, started=start_ahead(options, typed.fork_server))
     _check_place(where, typed, profile)
     if not where.launcher and not probe:
@@ -62,6 +63,14 @@ def start(typed: Invocation) -> int:
             from .local_job import under_mpirun  # a rank that somebody else started needs none of it
 
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
+    return _lead(options, where, typed)
+
+
+def _lead(options: Options, where: LaunchContext, typed: Invocation) -> int:
+    """Be rank 0 of the job, and show how it goes."""
+    from bench.run.join import start_ahead, take_part
+
+    shared = typed.shared
     started = start_ahead(options, typed.fork_server)
     with _reports(options, typed, where) as options:
         from .terminal import Terminal

@@ -14,8 +14,8 @@ from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
 from bench.probe.tcp_ports import PORTS
 from bench.store import Manifest, Phase, Plan, Run
-from bench.supervise.coordinator import PhaseObserver
 from bench.supervise.limits import Limits
+from bench.supervise.phase_observer import PhaseObserver
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.case_templates import digest
@@ -37,28 +37,13 @@ from .limits import (
     Stopped,
 )
 from .messages import check, measurement_of, window_of
+from .phase_observer import PhaseObserver
 from .phase_orders import check_derived, start_messages
 from .questions import Answer, Question
 from .supervisor import Supervisor
 
 SHARE = 0.05  # of rank 0's time, at most, in which it looks at all ranks for one that holds the others up
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
-
-
-class PhaseObserver(Protocol):
-    """Is told what happens while phases run."""
-
-    def measured(self, row: Measurement) -> None: ...
-
-    def lost(self, case: Case, reason: str) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-    def beat(self, case: str, stage: str) -> None:
-        """What the first rank does."""
-
-    def links(self, node: str, links: Mapping[str, LinkBytes]) -> None:
-        """What the rails of a node have carried."""
 
 
 @dataclass
