@@ -179,9 +179,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             plan, manifest = _go_on(chief, options, known, watcher, bool(rejoined and rejoined.changed))
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
-            chief.recorder.manifest(manifest)
-            chief.recorder.facts(nodes)
-            chief.recorder.plan(plan)
+            chief.recorder.begin(manifest, nodes, plan)
         _say_noted(chief, watcher, [f"{each.node} is set aside: {each.reason}" for each in aside])
         if options.nightly:
             _say(watcher, nightly.begin(options.out, options.nightly, options.profile).said)

@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError
@@ -166,6 +166,19 @@ def write_file(folder: Path, name: str, text: str | bytes | Iterable[str]) -> No
     try:
         with _beneath(folder, name) as (where, last):
             _replace(where, last, text, permissions(folder))
+            sync_folder(where)
+    except OSError as error:
+        raise RunError(f"cannot write {folder / name}: {why(error)}") from None
+
+
+def write_files(folder: Path, texts: Mapping[str, str | bytes]) -> None:
+    """Like ``write_file`` for files in the folder itself, in their order: the disk is asked once to keep all names."""
+    name = ""
+    try:
+        with _beneath(folder, MANIFEST) as (where, _):
+            for name, text in texts.items():
+                _replace(where, name, text, permissions(folder))
+            sync_folder(where)
     except OSError as error:
         raise RunError(f"cannot write {folder / name}: {why(error)}") from None
 
@@ -176,6 +189,7 @@ def write_text(path: Path, text: str | bytes | Iterable[str]) -> None:
         where = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _replace(where, path.name, text, 0o666)
+            sync_folder(where)
         finally:
             os.close(where)
     except OSError as error:
@@ -206,7 +220,6 @@ def _replace(where: int, name: str, text: str | bytes | Iterable[str], mode: int
         with contextlib.suppress(OSError):
             os.unlink(partial, dir_fd=where)
         raise
-    sync_folder(where)
 
 
 def publish(path: Path, content: bytes, mode: int = 0o600) -> None:

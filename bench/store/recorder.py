@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from .history.nights import SavedPast
 from .run import Manifest, Plan, Verdicts
-from .seal import SEAL, seal
+from .seal import SEAL, with_seal
 from .sums import SUMS, check_unchanged
 
 # that whoever comes next waits for the end of a run, whose process may outlive its launcher to judge and draw it: on a
@@ -92,7 +92,6 @@ class Recorder:
             create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
             self._journal = files.opened(path, JOURNAL, create, 0o666 if share else 0o600)
             _hold(self._journal)
-            files.sync(path)
         except FileExistsError:
             raise RunError(
                 f"{path} is in use by another run; give a new folder with --out", EXIT_USAGE
@@ -139,15 +138,19 @@ class Recorder:
             (self.path / LOGS).rmdir()
             self.path.rmdir()
 
+    def begin(self, manifest: Manifest, nodes: Iterable[Node], plan: Plan) -> None:
+        """Write what is known before anything is measured: in one go, since all ranks wait for the disk meanwhile."""
+        texts = {MANIFEST: _manifest_text(manifest), FACTS: _facts_text(nodes), PLAN: _plan_text(plan)}
+        files.write_files(self.path, with_seal(self.path, texts))
+
     def manifest(self, manifest: Manifest) -> None:
-        self._write_sealed(MANIFEST, _indented(replace(manifest, command=scrub(manifest.command))))
+        files.write_files(self.path, with_seal(self.path, {MANIFEST: _manifest_text(manifest)}))
 
     def plan(self, plan: Plan) -> None:
-        phases = tuple(replace(phase, cases=packed(phase.cases)) for phase in plan.phases)
-        self._write_sealed(PLAN, encode(replace(plan, phases=phases)))
+        files.write_files(self.path, with_seal(self.path, {PLAN: _plan_text(plan)}))
 
     def facts(self, nodes: Iterable[Node]) -> None:
-        self._write(FACTS, b"".join(encode(node) + b"\n" for node in nodes))
+        files.write_file(self.path, FACTS, _facts_text(nodes))
 
     def counters(
         self, phase: str, when: Any, snapshots: Iterable[Snapshot], nodes: Iterable[str] = ()
@@ -261,12 +264,18 @@ class Recorder:
         """The completion record: without it no exit status of a launcher is believed."""
         self.add(RunEnd())
 
-    def _write_sealed(self, name: str, text: bytes) -> None:
-        seal(self.path, name, text)
-        self._write(name, text)
 
-    def _write(self, name: str, text: bytes) -> None:
-        files.write_file(self.path, name, text)
+def _manifest_text(manifest: Manifest) -> bytes:
+    return _indented(replace(manifest, command=scrub(manifest.command)))
+
+
+def _plan_text(plan: Plan) -> bytes:
+    phases = tuple(replace(phase, cases=packed(phase.cases)) for phase in plan.phases)
+    return encode(replace(plan, phases=phases))
+
+
+def _facts_text(nodes: Iterable[Node]) -> bytes:
+    return b"".join(encode(node) + b"\n" for node in nodes)
 
 
 def _hold(journal: int) -> bool:

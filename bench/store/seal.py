@@ -13,10 +13,11 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from .files import MANIFEST, PLAN, RunError, publish, read_file, write_file
+from .files import MANIFEST, PLAN, RunError, publish, read_file
 from .user_state import state_folder
 
 SEAL = "seal.json"
@@ -24,16 +25,18 @@ SEALED = (MANIFEST, PLAN)
 KEY_BYTES = 32
 
 
-def seal(folder: Path, name: str, text: bytes) -> None:
-    """Seal a folder as it is, and as it will be once its file ``name`` holds ``text``: a crash may come in between.
+def with_seal(folder: Path, texts: Mapping[str, bytes]) -> dict[str, str | bytes]:
+    """The files to write, in their order, behind the seal of the folder as it is and as each of them leaves it.
 
-    Without a home to keep a key in there is no seal.
+    A crash may come in between. Without a home to keep a key in there is no seal.
     """
     if (key := _key(make=True)) is None:
-        return
-    now = {each: _digest(_content(folder, each)) for each in SEALED}
-    then = {**now, name: _digest(text)}
-    write_file(folder, SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
+        return dict(texts)
+    states = [{each: _digest(_content(folder, each)) for each in SEALED}]
+    for name, text in texts.items():
+        if name in SEALED:
+            states.append({**states[-1], name: _digest(text)})
+    return {SEAL: json.dumps([_seal(key, each) for each in states]), **texts}
 
 
 def mark(folder: Path, text: bytes, make: bool = False) -> str:

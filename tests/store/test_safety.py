@@ -3,8 +3,10 @@
 And what is written stays beneath the folder, and is on the disk before anything is said of it.
 """
 
+import contextlib
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +33,7 @@ from bench.store import (
     load,
     write_file,
 )
-from bench.store.seal import SEAL
+from bench.store.seal import SEAL, not_own
 from tests.told import Told
 
 READ = (MANIFEST, PLAN, FACTS, JOURNAL, COUNTERS, HEALTH, VERBS, HISTORY, f"{LOGS}/evidence.0.log")
@@ -181,6 +183,45 @@ def test_what_was_appended_is_on_the_disk_before_the_journal_goes_on(tmp_path, s
         names = [name for name, _ in synced.values()]
         assert sorted(names[:-1]) == [COUNTERS, HEALTH, VERBS] and names[-1] == JOURNAL
         assert all(size == (recorder.path / name).stat().st_size > 0 for name, size in synced.values())
+
+
+@pytest.fixture
+def begun(folder):
+    """What a run begins with: its manifest, the facts of its nodes, its plan."""
+    run = load(folder)
+    return run.manifest, run.facts, run.plan
+
+
+def test_what_a_run_begins_with_is_on_the_disk_and_waited_for_once_a_file(tmp_path, begun, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def spy(file):
+        fsync(file)
+        synced.append((name_of(file), {path.name for path in (tmp_path / "new").iterdir()}))
+
+    with Recorder(tmp_path / "new") as recorder:
+        monkeypatch.setattr(os, "fsync", spy)
+        recorder.begin(*begun)
+    names = [re.sub(r"^\.|\.\w{16}$", "", name) for name, _ in synced]
+    assert names == [SEAL, MANIFEST, FACTS, PLAN, "new"]  # the folder last, when it holds all names
+    assert {SEAL, MANIFEST, FACTS, PLAN} <= synced[-1][1]
+
+
+@pytest.mark.parametrize("renamed", [1, 2, 3, 4])
+def test_a_run_whose_beginning_was_cut_off_is_still_its_users_own(tmp_path, begun, monkeypatch, renamed):
+    replace, done = os.replace, []
+
+    def cut_off(*names, **folders):
+        if len(done) == renamed:
+            raise OSError(errno.EIO, "power cut")
+        done.append(names[1])
+        replace(*names, **folders)
+
+    with Recorder(tmp_path / "new") as recorder:
+        monkeypatch.setattr(os, "replace", cut_off)
+        with contextlib.suppress(RunError):
+            recorder.begin(*begun)
+        assert len(done) == renamed and not_own(recorder.path) == ""
 
 
 class Watcher(Told):
