@@ -31,6 +31,7 @@ WARM = 1.1  # warm when a batch is no more than this much faster than the one be
 WARM_SHARE = 0.2  # of the budget may go into warming up
 FEW = 16  # iterations that were asked for: each is spot-checked
 SLOW = 1e-3  # seconds of a call from which on a spot check costs next to nothing
+SPARSE = 4  # of a batch of isolated calls this part is made in a turn once those before it are precise enough
 MOST_ITERATIONS = 5_000  # isolated; bounds memory and journal, never reached by slow calls
 
 
@@ -103,7 +104,8 @@ TRUST = Verify()
 def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify = TRUST) -> Timings:
     """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same.
 
-    Each block is spot-checked, and of few calls or slow ones each that is timed by itself.
+    Each block is spot-checked, and of few calls or slow ones each that is timed by itself. Isolated calls that are
+    precise enough leave most of the time to the blocks, which are fewer and so take longer to become so.
     """
     begin = backend.mark()
     warmup, estimate = warm(backend, launch, rules)
@@ -113,21 +115,24 @@ def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify
     pipelined: list[tuple[float, ...]] = []
     isolated: list[float] = []
     tally = SkewCounter()
+    width_alone = math.inf
     while True:
         verify.lay(0, calls)
         block = _pipelined(backend, launch, calls)
         verify.spot(0, calls)
         verify.after_block(calls)
-        alone = _spotted(backend, launch, batch, step, verify)
-        verify.after_block(batch)
+        count = batch if width_alone > rules.precision else math.ceil(batch / SPARSE)
+        alone = _spotted(backend, launch, count, min(step, count), verify)
+        verify.after_block(count)
         shared = backend.share([block, *alone, backend.seconds(begin, backend.mark())])
         pipelined.append(tuple(row[0] for row in shared))
-        for i in range(1, batch + 1):
+        for i in range(1, count + 1):
             column = [row[i] for row in shared]
             isolated.append(max(column))
             tally.add(column)
         spent = max(row[-1] for row in shared)
-        width = max(relative_width([max(row) for row in pipelined]), relative_width(isolated))
+        width_alone = relative_width(isolated)
+        width = max(relative_width([max(row) for row in pipelined]), width_alone)
         stop = _stop(rules, width, spent, len(isolated), spent / len(pipelined))
         if stop:
             return Timings(tuple(pipelined), calls, tuple(isolated), stop, width, warmup, tally.apart())

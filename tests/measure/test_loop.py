@@ -133,6 +133,30 @@ def test_more_precision_takes_more_iterations():
     assert counts[1] > 2 * counts[0]
 
 
+class NoisyBlocks(Paper):
+    """Ranks whose first call after a meeting always takes the same, and any further one whatever it likes."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda rank, call: 1e-3 * self.noise.lognormvariate(0, 1) if self.since else 1e-3)
+        self.noise, self.since = random.Random(3), 0
+
+    def together(self) -> None:
+        super().together()
+        self.since = 0
+
+    def launch(self, i: int) -> None:
+        super().launch(i)
+        self.since += 1
+
+
+def test_isolated_calls_that_are_precise_leave_the_time_to_the_blocks():
+    paper = NoisyBlocks()
+    times = measure(paper, paper.launch, TimingRules(budget=60.0, precision=0.05))
+    turns = len(times.pipelined)
+    assert times.stop == "precision" and turns > 10
+    assert (times.calls, len(times.isolated)) == (20, 20 + (turns - 1) * 5)
+
+
 @pytest.mark.parametrize(("precision", "calls"), [(0.01, 20), (0.05, 20), (0.1, 5), (0.5, 2)])
 def test_a_rough_answer_is_made_of_short_blocks(precision, calls):
     """Six of them are needed for any interval, so that their length is what the shortest case lasts."""
