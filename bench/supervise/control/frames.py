@@ -11,18 +11,24 @@ from typing import Any
 
 import msgspec
 
+from .sealed_frames import LONGEST
+
 Message = dict[str, Any]
 
 HEAD = struct.Struct("!IBI")
 """Before each message: the rank that sent it or is to receive it, its kind, its bytes."""
+LONGEST_MESSAGE = LONGEST - (1 << 10)
+"""Bytes of a message with its head: the streams that carry it, one a node on its way, find room for what they add."""
 MESSAGE, BEAT, ROW, SEALED = range(4)
 """Kinds: a message in JSON; a heartbeat, which may wait; a row, of a worker; what a ResumableStream sealed."""
 
 
 def framed(rank: int, message: Message) -> bytes:
-    """A message of or for a rank, as it stands in a frame."""
+    """A message of or for a rank, as it stands in a frame. Raises ValueError for one that is too long."""
     said = message.get("said", "")
     text = message["row"] if said == "row" else json.dumps(message).encode()
+    if HEAD.size + len(text) > LONGEST_MESSAGE:
+        raise ValueError(f"a message of {len(text)} bytes, at most {LONGEST_MESSAGE - HEAD.size} can be sent")
     return HEAD.pack(rank, {"beat": BEAT, "row": ROW}.get(said, MESSAGE), len(text)) + text
 
 

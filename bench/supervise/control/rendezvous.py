@@ -42,10 +42,13 @@ from .sealed_frames import (
     HELLO,
     HOST,
     LENGTH,
+    MAGIC,
     NONCE,
     PROOF,
     Forged,
     Handshake,
+    OtherVersion,
+    expect_version,
     hello,
     parse_hello,
 )
@@ -61,6 +64,10 @@ CONNECT_SECONDS = 1.0  # for one address; then the next is tried
 SPARE_FILES = 32  # beside the connections: pipes to the worker, logs, files of the run folder
 LONGEST_PLACE = 1 << 12  # bytes of rank 0's answer to a call
 AT_ONCE = 32  # connections accepted before those that wait are read
+CROWDED = (
+    "rank 0 has more connections than it should have: nodes cannot reach those that would pass on what they say; "
+    "see that every node reaches every other by TCP, or name another interface as management in the profile's [rails]"
+)
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two rounds of dialing
 
 
@@ -229,7 +236,12 @@ class Listener:
             self._reject(caller)
 
     def _greet(self, caller: Caller, received: bytes) -> Handshake:
-        dialer, rank, size = parse_hello(received)
+        try:
+            dialer, rank, size = parse_hello(received)
+        except OtherVersion as other:
+            caller.socket.send(MAGIC.ljust(NONCE))  # in place of the nonce: it tells its user too
+            self._say_once(f"{caller.address} called as a rank of {other}")
+            raise
         host = secrets.token_bytes(NONCE)
         caller.socket.send(host)  # 32 bytes into an empty buffer
         return Handshake(self._run, rank, size, dialer, host)
@@ -254,6 +266,8 @@ class Listener:
         connection = Connection(caller.socket, handshake, token, host=True)
         if control.leads:
             control.arrive(rank, connection, handshake, token, caller.address)
+            if control.crowded:
+                self._say_once(CROWDED)
         else:
             control.admit(rank, connection, self._passing)
 
@@ -513,7 +527,10 @@ class Dialer:
             deadline = time.monotonic() + ANSWER_SECONDS
             nonce = secrets.token_bytes(NONCE)
             sock.sendall(hello(nonce, self.rank, self.size))
-            answer = _read(sock, NONCE, deadline, f"it is not {self.above}")
+            answer = _read(
+                sock, NONCE, deadline, f"it is not {self.above}, or of another version of RailGauge"
+            )
+            expect_version(answer)
             handshake = Handshake(self.run, self.rank, self.size, nonce, answer)
             token = secret or self.token()
             sock.sendall(handshake.key(token, DIALER))
@@ -521,6 +538,9 @@ class Dialer:
             if not handshake.proves(token, HOST, _read(sock, PROOF, deadline, refused)):
                 raise _Refused(f"it does not know our token and is not {self.above}")
             return handshake, token
+        except OtherVersion as other:
+            sock.close()
+            raise _Refused(f"{self.above} is of {other}") from None
         except BaseException:  # raised again: an interrupt must not leave the socket open
             sock.close()
             raise

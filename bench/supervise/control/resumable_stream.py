@@ -33,7 +33,9 @@ from typing import TypeAlias
 from .connection import WAITING, Connection
 from .frames import HEAD, SEALED, framed, messages_in
 from .sealed_frames import (
+    LENGTH,
     LONGEST,
+    PROOF,
     THROUGH_TO_DIALER,
     THROUGH_TO_HOST,
     Forged,
@@ -43,7 +45,7 @@ from .sealed_frames import (
 )
 
 NUMBERS = struct.Struct("!QQ")  # of a frame, and of the last one that its sender has taken
-ROOM = 1 << 10  # bytes that the seals of a route add to a frame, at most
+WRAP = HEAD.size + NUMBERS.size + LENGTH.size + PROOF  # bytes that each stream adds to a frame
 RELAY_HEARTBEAT_SECONDS = 1.0  # between two signs of life of a node to those behind it
 SILENCE_SECONDS = 5.0  # without one, after which they leave it
 RETURN_SECONDS = 20.0  # in which a rank whose route ended must have called again
@@ -115,8 +117,8 @@ class ResumableStream:
         """Keep a frame, and send it where there is a route. Raises ValueError for one that is too long."""
         if self.lost:
             return
-        if len(payload) > LONGEST - ROOM:
-            raise ValueError(f"a message of {len(payload)} bytes, at most {LONGEST - ROOM} can be sent")
+        if len(payload) > LONGEST - WRAP:
+            raise ValueError(f"a message of {len(payload)} bytes, at most {LONGEST - WRAP} can be sent")
         self._sent += 1
         self._kept.append((self._sent, payload))
         self._bytes += len(payload)

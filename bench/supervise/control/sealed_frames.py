@@ -19,13 +19,16 @@ Pure: bytes in, bytes out, no socket.
 from __future__ import annotations
 
 import hmac
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAGIC = b"railgauge-5\n"
+VERSION = "6"  # of what ranks send each other: another one cannot be understood
+MAGIC = b"railgauge-%s\n" % VERSION.encode()
 NONCE = PROOF = 32  # bytes
 HELLO = struct.Struct("!12s32sII")  # magic, the dialing rank's nonce, its rank, the size of its job
+_ANY_MAGIC = re.compile(rb"railgauge-([0-9])\n")
 LENGTH = struct.Struct("!I")
 LONGEST = 64 << 20  # bytes of one frame: a worker's logs, 4 MiB each at most, as JSON
 NUMBER = struct.Struct("!Q")
@@ -33,6 +36,13 @@ NUMBER = struct.Struct("!Q")
 
 class Forged(Exception):
     """Bytes that do not come from the peer: a frame that does not open, a hello that is none."""
+
+
+class OtherVersion(Forged):
+    """The other end is of another ``version``; nothing proves that it is one of our ranks."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"version {version} and not {VERSION}: install the same RailGauge on every node")
 
 
 @dataclass(frozen=True)
@@ -80,9 +90,17 @@ def parse_hello(data: bytes) -> tuple[bytes, int, int]:
         magic, nonce, rank, size = HELLO.unpack(data)
     except struct.error as error:
         raise Forged(f"not a hello: {error}") from None
+    expect_version(magic)
     if magic != MAGIC or not 0 < rank < size:
         raise Forged(f"not a hello of this version: {magic!r}, rank {rank} of {size}")
     return nonce, rank, size
+
+
+def expect_version(data: bytes) -> None:
+    """Raises OtherVersion where ``data`` begins as a hello of another version, or as the answer to one, does."""
+    found = _ANY_MAGIC.match(data)
+    if found and found[0] != MAGIC:
+        raise OtherVersion(found[1].decode())
 
 
 @dataclass

@@ -31,14 +31,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from . import tree_places
 from .connection import Connection
 from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
 from .resumable_stream import (
     RELAY_HEARTBEAT_SECONDS,
     RETURN_SECONDS,
-    ROOM,
     SILENCE_SECONDS,
+    WRAP,
     ResumableStream,
     Route,
 )
@@ -251,6 +252,11 @@ class Control:
         return len({key.data for key in self._selector.get_map().values()})
 
     @property
+    def crowded(self) -> bool:
+        """Whether rank 0 of a tree has more connections than it is to have."""
+        return self._places.needed and self.connections > 2 * tree_places.FAN_OUT
+
+    @property
     def behind(self) -> tuple[int, ...]:
         """The ranks that are connected to this one, which is not rank 0."""
         return () if self._leads else tuple(peer for peer in self._connections if peer)
@@ -440,7 +446,7 @@ class Control:
         elif peer:
             if any(whose != peer for whose, _, _ in messages):
                 connection.lose("it spoke for another rank")
-            elif len(frame) > LONGEST - ROOM:
+            elif len(frame) > LONGEST - WRAP:
                 connection.lose(f"it sent {len(frame)} bytes at once, too many to be passed on")
             else:
                 self._urgent = self._urgent or any(kind != BEAT for _, kind, _ in messages)

@@ -4,8 +4,9 @@ Where all first ranks of nodes and the ranks of rank 0's own node fit into 2 × 
 rank 0 itself. Else the first to call are, and listen for others; who calls later goes behind the one of these that is
 nearest to rank 0 and has the fewest, FAN_OUT at most. Some room at rank 0 is kept for those who call again.
 
-A rank that calls again before anything of it came from its place could not reach that: rank 0 keeps it itself. No rank
-goes twice behind the same one, so that no late report of an earlier stay can be taken for one of now.
+A rank that calls again before anything of it came from its place could not reach that: it is sent to another one, and
+one that could reach neither is kept by rank 0 itself, whatever it has then: a node without any way would be no part of
+the run. No rank goes twice behind the same one, so that no late report of an earlier stay can be taken for one of now.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from .frames import parsed
 from .resumable_stream import ResumableStream, Route
 
 FAN_OUT = 32
-"""Nodes behind one node; rank 0 has twice as many connections at most."""
+"""Nodes behind one node; rank 0 has twice as many connections, and more only where nodes cannot reach their places."""
+TRIES = 2
+"""Places that are tried one after the other before a rank is kept by rank 0."""
 HERE, THROUGH, LATER = "here", "through", "later"
 LISTEN_SECONDS = 10.0  # that a rank may take to say at which port it listens
 
@@ -71,6 +74,7 @@ class Places:
         self._asked: dict[int, float] = {}
         self._tried: dict[int, set[int]] = defaultdict(set)
         self._unheard: set[int] = set()
+        self._missed = Counter[int]()  # places that a rank could not reach since it was heard last
 
     @property
     def needed(self) -> bool:
@@ -82,6 +86,9 @@ class Places:
         if not self.needed or rank in self._staying:
             return Place()
         self._hosts[rank] = host
+        if rank in self._unheard:
+            self._unheard.discard(rank)
+            self._missed[rank] += 1
         known = rank in self._ports
         direct = [
             each
@@ -91,7 +98,7 @@ class Places:
             and (isinstance(route, Connection) or _direct(route))
         ]
         room = 2 * FAN_OUT - len(self._staying) - FAN_OUT // 4
-        if len(direct) < room or rank in self._unheard:
+        if len(direct) < room or self._missed[rank] >= TRIES:
             return self._asking(rank, Place(HERE, not known))
         few = len({*self._ports, *self._asked}) * FAN_OUT < self._callers
         if middle := self._middle(rank, routes):
@@ -140,6 +147,7 @@ class Places:
     def came(self, rank: int) -> None:
         """Something of this rank has arrived from its place."""
         self._unheard.discard(rank)
+        self._missed.pop(rank, None)
 
     def left(self, ranks: Collection[int]) -> None:
         """These are lost."""
@@ -147,6 +155,7 @@ class Places:
             self._ports.pop(rank, None)
             self._asked.pop(rank, None)
             self._unheard.discard(rank)
+            self._missed.pop(rank, None)
 
 
 def _direct(route: ResumableStream) -> bool:

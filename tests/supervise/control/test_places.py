@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -71,13 +72,36 @@ def test_who_calls_before_anybody_listens_calls_again():
     assert job.call(8).where == HERE
 
 
-def test_who_could_not_reach_its_place_is_kept_without_trying_another():
+def test_who_could_not_reach_its_place_is_sent_to_one_more_and_then_kept():
     job = Job(6)
     for rank in (2, 4, 6):
         job.call(rank)
-    assert job.call(8, comes=False).where == THROUGH
+    assert [job.call(8, comes=False).rank for _ in range(2)] == [2, 4]
     assert job.call(8).where == HERE
     assert job.call(10).where == THROUGH
+
+
+def test_a_place_that_was_reached_begins_the_count_anew():
+    job = Job(12)
+    for rank in range(2, 18, 2):
+        job.call(rank)
+    assert [job.call(18, comes=comes).where for comes in (False, True, False, False)] == [THROUGH] * 4
+    assert job.call(18).where == HERE
+
+
+def test_rank_0_is_crowded_only_beyond_its_places():
+    control = Control(0, 12, places=Places([rank - rank % 2 for rank in range(12)]))
+    ends = [socket.socketpair() for _ in range(5)]
+    for rank, (own, _) in zip((2, 4, 6, 8, 10), ends, strict=True):
+        assert not control.crowded
+        way = connection()
+        way.socket = own
+        control._register(rank, way)
+    assert control.crowded
+    control._selector.close()
+    for pair in ends:
+        for each in pair:
+            each.close()
 
 
 def test_nobody_goes_behind_the_same_node_twice_or_behind_one_that_is_avoided_or_lost():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 
 from bench.supervise.control import resumable_stream as module
 from bench.supervise.control.connection import WAITING
-from bench.supervise.control.frames import HEAD, messages_in, parsed
+from bench.supervise.control.frames import HEAD, LONGEST_MESSAGE, SEALED, framed, messages_in, parsed
 from bench.supervise.control.resumable_stream import ResumableStream
 from bench.supervise.control.sealed_frames import LONGEST, Forged, Handshake
+from bench.supervise.control.tcp import Control
 
 TOKEN = b"0123456789abcdef-of-this-job"
 
@@ -129,11 +131,40 @@ def test_a_node_in_the_middle_cannot_change_what_it_carries(harm):
 def test_what_the_other_end_never_takes_is_kept_within_bounds():
     ends = Ends()
     for _ in range(WAITING // LONGEST + 2):
-        ends.dialer.put(bytes(LONGEST - module.ROOM))
+        ends.dialer.put(bytes(LONGEST - module.WRAP))
         ends.up.frames.clear()
     assert "took nothing of the last" in ends.dialer.lost and not ends.dialer._kept
     with pytest.raises(ValueError, match="can be sent"):
         ends.rank_0.put(bytes(LONGEST))
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_the_longest_message_fits_through_many_nodes_and_one_byte_more_is_refused(leads):
+    """Each stream carries the frames of the one behind it; the innermost is carried by a connection."""
+    way, sent = ResumableStream(16, b"secret", leads), []
+    wire = SimpleNamespace(put=sent.append, lost="")
+    carriers = [ResumableStream(rank, b"secret", leads) for rank in range(1, 16)]
+    for carrier, below in zip([*carriers, way], [wire, *carriers], strict=True):
+        carrier.renew(Handshake("a run", carrier.rank, 20, bytes(32), bytes(32)), TOKEN, below, 2)
+        carrier.open = True
+    row = bytes(LONGEST_MESSAGE - HEAD.size)
+    way.put(framed(16, {"said": "row", "row": row}))
+    assert LONGEST_MESSAGE < len(sent[-1]) <= LONGEST
+    with pytest.raises(ValueError, match="at most"):
+        framed(16, {"said": "row", "row": row + b"0"})
+
+
+def test_what_a_node_carries_is_passed_on_up_to_the_last_byte_that_fits():
+    above, peer = [], SimpleNamespace(lost="", lose=lambda why: setattr(peer, "lost", why))
+    control = Control(2, 20, {})
+    control._connections[0] = SimpleNamespace(put=above.append)
+    frame = HEAD.pack(16, SEALED, LONGEST - module.WRAP - HEAD.size) + bytes(
+        LONGEST - module.WRAP - HEAD.size
+    )
+    assert list(control._take(16, peer, frame)) == [] and above == [frame] and not peer.lost
+    longer = HEAD.pack(16, SEALED, len(frame) - HEAD.size + 1) + bytes(len(frame) - HEAD.size + 1)
+    assert list(control._take(16, peer, longer)) == [] and len(above) == 1 and "too many" in peer.lost
+    control._selector.close()
 
 
 def test_a_call_that_was_given_up_before_it_was_answered_loses_nobody():

@@ -16,9 +16,11 @@ from bench.supervise.control.sealed_frames import (
     PROOF,
     TO_DIALER,
     TO_HOST,
+    VERSION,
     Forged,
     Handshake,
     Opener,
+    OtherVersion,
     Sealer,
     hello,
     parse_hello,
@@ -127,5 +129,5 @@ def test_a_hello_says_who_calls():
     assert parse_hello(hello(b"n" * 32, 3, 8)) == (b"n" * 32, 3, 8)
     old = struct.pack("!12s32sII", b"railgauge-0\n", b"n" * 32, 3, 8)
     assert len(old) == HELLO.size
-    with pytest.raises(Forged, match="this version"):
+    with pytest.raises(OtherVersion, match=rf"version 0 and not {VERSION}: install the same"):
         parse_hello(old)

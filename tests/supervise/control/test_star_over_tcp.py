@@ -18,7 +18,17 @@ from bench.supervise.control import connection as connection_module
 from bench.supervise.control import rendezvous, tcp, tree_places
 from bench.supervise.control.connection import Connection
 from bench.supervise.control.rendezvous import Dialer, Listener, NotMet, sockets_at
-from bench.supervise.control.sealed_frames import DIALER, HELLO, LENGTH, LONGEST, Handshake, Sealer, hello
+from bench.supervise.control.sealed_frames import (
+    DIALER,
+    HELLO,
+    LENGTH,
+    LONGEST,
+    MAGIC,
+    VERSION,
+    Handshake,
+    Sealer,
+    hello,
+)  # fmt: skip
 from bench.supervise.control.tcp import HEAD, Control
 
 TOKEN = b"0123456789abcdef-of-this-job"
@@ -251,7 +261,12 @@ def called(port, data):
     return sock
 
 
+def other_version(port):
+    yield called(port, HELLO.pack(b"railgauge-5\n", b"n" * 32, 1, 3) + b"p" * 32)
+
+
 STRANGERS = (
+    other_version,
     garbage,
     half_a_hello,
     says_nothing,
@@ -312,6 +327,40 @@ def test_a_rank_with_another_token_or_run_is_refused_and_named_on_both_sides(tok
         host()
     assert len(named) == 1 and "127.0.0.1 called as rank 1" in named[0]
     assert len(told) == 1 and not any(TOKEN.decode() in text for text in told + named)
+
+
+def test_rank_0_names_both_versions_where_a_rank_is_of_another_one_and_answers_with_its_own():
+    said = []
+    listener = opened(said)
+    with called(listener.port, HELLO.pack(b"railgauge-5\n", b"n" * 32, 1, 3)) as sock:
+        host = in_background(lambda: listener.wait(RUN, 3, TOKEN, 1.0))
+        sock.settimeout(LIMIT)
+        assert sock.recv(64) == MAGIC.ljust(32) and sock.recv(64) == b""
+    with pytest.raises(
+        NotMet, match=f"of version 5 and not {VERSION}: install the same RailGauge on every node"
+    ):
+        host()
+    assert [text for text in said if "version" in text] == [
+        f"127.0.0.1 called as a rank of version 5 and not {VERSION}: install the same RailGauge on every node"
+    ]
+
+
+def test_a_rank_names_both_versions_where_rank_0_is_of_another_one():
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as sock:
+                        sock.recv(HELLO.size)
+                        sock.sendall(b"railgauge-7\n".ljust(32))
+
+        threading.Thread(target=answer, daemon=True).start()
+        why = f"rank 0 is of version 7 and not {VERSION}: install the same RailGauge on every node"
+        with pytest.raises(NotMet, match=why):
+            dialer(server.getsockname()[1], 1, 3, said=said).connect(1.0)
+    assert len(said) == 1 and why in said[0]
 
 
 def test_a_replayed_handshake_is_refused():
