@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,7 +32,8 @@ from bench.judge.drift import (
 )
 from bench.judge.drift.baseline import STANDARD, Baseline, excess
 from bench.judge.drift.levels import levels
-from bench.judge.drift.robust import allowance, median_variance, spread, tail
+from bench.judge.drift.replay import last_mark, replay
+from bench.judge.drift.robust import allowance, level_and_spread, median, median_variance, spread, tail
 from bench.judge.drift.steps import GAMMA, SHORTEST, _cause, _kernel_segments
 from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
@@ -446,6 +448,33 @@ def test_a_slow_time_is_bounded_from_above():
     assert row.value is not None
     assert row.bound is not None
     assert row.value > row.bound
+
+
+@pytest.mark.parametrize("count", [1, 9, 40, 95])
+@pytest.mark.parametrize("accepted", [(), (Acceptance("c1", 20030 * DAY, "ada", 0.0, "why"),)])
+def test_the_last_mark_is_that_of_all_marks(count, accepted):
+    nights = [
+        replace(
+            night,
+            value=night.value * (0.9 if 50 < at < 60 else 1),
+            fingerprint=NEW if at > 70 else night.fingerprint,
+        )
+        for at, night in enumerate(history(count))
+    ]
+    assert last_mark(BUSBW, nights[::-1], accepted) == replay(BUSBW, nights, accepted)[-1]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.floats(1e-6, 1e12), min_size=1, max_size=50))
+def test_level_and_spread_are_the_median_and_the_spread_around_it(values):
+    level = median(values)
+    assert level == statistics.median(values)
+    assert level_and_spread(values) == (level, spread(values, level))
+
+
+def test_no_night_has_no_last_mark():
+    with pytest.raises(ValueError, match="no nights"):
+        last_mark(BUSBW, [])
 
 
 # --- change points ------------------------------------------------------------------------------------

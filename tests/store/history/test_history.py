@@ -471,6 +471,29 @@ def test_a_bucket_is_a_history_too():
     assert len(acceptances(home)[0]) == 1
 
 
+@pytest.mark.parametrize("end", [1 << 16, 64])
+def test_a_bucket_is_asked_once_a_file_and_twice_where_the_footer_is_long(monkeypatch, end):
+    import fsspec
+
+    home = f"memory://asked-{os.getpid()}-{end}/history"
+    for night in range(3):
+        append(home, record(f"run{night}", night=night))
+    files, asked = type(fsspec.filesystem("memory")), []
+    cat_file = files.cat_file
+
+    def counted(self, path, start=None, end=None, **more):
+        asked.append(path)
+        return cat_file(self, path, start, end, **more)
+
+    monkeypatch.setattr(files, "cat_file", counted)
+    monkeypatch.setattr(sys.modules[append.__module__], "_END", end)
+    assert [entry.run for entry in runs(home)[0]] == ["run0", "run1", "run2"]
+    assert (len(asked), len(set(asked))) == ((3, 3) if end > 64 else (6, 3))
+    asked.clear()
+    assert len(series_nights(home, series())[0]) == 3
+    assert (len(asked), len(set(asked))) == (3, 3)
+
+
 class Bucket:
     """The library of a bucket: its calls as fsspec has them, its exceptions of its own."""
 
