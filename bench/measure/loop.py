@@ -104,8 +104,8 @@ TRUST = Verify()
 def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify = TRUST) -> Timings:
     """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same.
 
-    Each block is spot-checked, and of few calls or slow ones each that is timed by itself. Isolated calls that are
-    precise enough leave most of the time to the blocks, which are fewer and so take longer to become so.
+    Each block is spot-checked, and of few calls or slow ones each that is timed by itself. Once the isolated calls are
+    precise enough, fewer are made beside each block: blocks are fewer, and nearly always the last to become so.
     """
     begin = backend.mark()
     warmup, estimate = warm(backend, launch, rules)
