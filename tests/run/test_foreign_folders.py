@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -110,8 +111,15 @@ def test_a_key_that_others_can_read_seals_nothing(tmp_path, monkeypatch):
 def test_a_run_that_is_killed_between_its_seal_and_its_plan_is_still_the_users_own(tmp_path, monkeypatch):
     path = runs.folder(tmp_path / "run")
     run = load(path)
-    monkeypatch.setattr(Recorder, "_write", lambda *_: None)
-    with Recorder(path, again=True) as recorder:
+    rename = os.replace
+
+    def killed(old, new, **folders):
+        if new != SEAL:
+            raise OSError(errno.EIO, "killed")
+        rename(old, new, **folders)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with Recorder(path, again=True) as recorder, pytest.raises(RunError, match=r"plan\.json"):
         recorder.plan(replace(run.plan, phases=()))
     assert not_own(path) == ""
 
