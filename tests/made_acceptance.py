@@ -46,6 +46,7 @@ AUTO = {"all_reduce": 381, "all_gather": 361, "reduce_scatter": 363, "all_to_all
 AUTO |= {"reduce": 345, "gather": 46, "scatter": 46, "p2p_ring": 47}
 RING = {"all_reduce": 372, "all_gather": 366}
 COPY = {"copy_to_device": 52, "copy_to_host": 52}
+PACKET, ACKNOWLEDGED = 4096 + 26, 4  # bytes, and packets that one is sent back for
 Key = tuple[str, str]  # a node, and a port
 
 
@@ -127,6 +128,10 @@ class Made:
         for (name, port), (sent, received) in self.moved.items():
             if name == machine.name:
                 counted = {"port_xmit_data": int(sent / 4), "port_rcv_data": int(received / 4)}
+                counted |= {
+                    "port_xmit_packets": int(sent / PACKET + received / PACKET / ACKNOWLEDGED),
+                    "port_rcv_packets": int(received / PACKET + sent / PACKET / ACKNOWLEDGED),
+                }
                 groups = readings[port]
                 readings[port] = {**groups, "counters": {**groups["counters"], **counted}}
         return Snapshot(shot.time, shot.monotonic, readings)

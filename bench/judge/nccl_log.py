@@ -161,8 +161,7 @@ def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Ver
     for rank, process in claimed(log, wanted):
         if not process.completed("Init"):
             found.append(LogFinding(rank, process.host, Status.INCONCLUSIVE, "'Init COMPLETE' was not read"))
-    for process in log.processes:
-        found += [LogFinding(None, process.host, *shown) for shown in _warned(process, known)]
+    found += warned(log, known)
     for fragment in log.fragments:
         if "NCCL WARN" in fragment.text:
             text = f"a broken WARN: {fragment.text.strip()[:80]}"
@@ -172,6 +171,15 @@ def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Ver
         text = f"no WARN but {ended} of the proxy while it was torn down" if ended else "no WARN"
         found.append(LogFinding(None, "all ranks", Status.PASS, text))
     return verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
+
+
+def warned(log: Log, known: Collection[str] = ()) -> list[LogFinding]:
+    """What the processes of a log warned of, but what is known."""
+    return [
+        LogFinding(None, process.host, *shown)
+        for process in log.processes
+        for shown in _warned(process, known)
+    ]
 
 
 def _warned(process: LogProcess, known: Collection[str]) -> Iterator[tuple[Status, str]]:

@@ -21,7 +21,7 @@ from .profile_limits import Limit as Limit
 from .profile_table import ProfileError as ProfileError
 from .profile_table import ProfileTable, one_of, whole
 from .titles import Titles
-from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
+from .units import UnitError, parse_power, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
 
 FORMAT = 1
@@ -132,6 +132,7 @@ class Profile:
     share_of_ceiling  what the largest message of a collective that no bound speaks of reaches of its ceiling at least
     host_copies       bytes/s of each GPU from and to its host at least, all GPUs of a node at once
     gpu_memory        bytes/s that the memory of one GPU reads and writes, both together
+    power_limit       W that each GPU is meant to draw at most, where that is less than its board may
     report            what stands on a report where the command line names neither cluster nor site
     """
 
@@ -151,6 +152,7 @@ class Profile:
     share_of_ceiling: Bound | None = None
     host_copies: Bound | None = None
     gpu_memory: Bound | None = None
+    power_limit: Bound | None = None
     rails: Rails = field(default_factory=Rails)
     environment: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
@@ -167,6 +169,8 @@ OF_A_NODE = {
     "host_copies": (0.005, 1.0),
     "gpu_memory": (2.0, 40.0),
 }
+
+OF_A_GPU = (50.0, 5000.0)  # W that a GPU of a data centre may draw at most
 
 
 def names() -> tuple[str, ...]:
@@ -276,6 +280,7 @@ def _profile(top: ProfileTable, text: str) -> Profile:
         share_of_ceiling=cluster.bound("share_of_ceiling", parse_share),
         host_copies=cluster.bound("host_copies", parse_rate),
         gpu_memory=cluster.bound("gpu_memory", parse_rate),
+        power_limit=cluster.bound("power_limit", parse_power),
         rails=_rails(top.table("rails")),
         environment=_environment(top),
         sweep=_sweep(top.table("sweep")),
@@ -311,6 +316,9 @@ def _slip_of_a_node(profile: Profile) -> str:
         if bound and not least <= bound.value / whole_ <= most:
             share = f"{100 * bound.value / whole_:.2g} % of {what}"
             return f"{name} {bound.text!r} is {share}, and {100 * least:g} to {100 * most:g} % can be meant"
+    power = profile.power_limit
+    if power and not OF_A_GPU[0] <= power.value <= OF_A_GPU[1]:
+        return f"power_limit {power.text!r} is no GPU's: {OF_A_GPU[0]:g} to {OF_A_GPU[1]:g} W can be meant"
     return ""
 
 

@@ -32,6 +32,7 @@ _RATES = {
     "B/s": 1.0,
 }
 _TIMES = {"ns": 1e-9, "us": MICRO, "µs": MICRO, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_POWERS = {"W": 1.0, "kW": 1e3}
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
 
 
@@ -62,6 +63,11 @@ def parse_rate(text: str) -> float:
 def parse_seconds(text: str) -> float:
     """Seconds of ``10m``, ``90 s``, ``5 us``; the unit is required."""
     return _parse(text, _TIMES, "a time")
+
+
+def parse_power(text: str) -> float:
+    """Watts of ``600 W``; the unit is required."""
+    return _parse(text, _POWERS, "a power")
 
 
 def parse_share(text: str) -> float:

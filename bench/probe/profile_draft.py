@@ -55,6 +55,7 @@ def draft(node: Node, name: str, date: str) -> str:
         *_gpu_name(node.gpus),
         '# nvlink = { value = "450 GB/s", source = "datasheet: of one GPU, each way", confidence = "published" }',
         '# alone = { value = "480 GB/s", source = "all_reduce on one healthy node alone", confidence = "measured" }',
+        '# power_limit = { value = "600 W", source = "the contract, where it caps the GPUs" }',
         "",
         "[rails]",
         *_rails(node, date),

@@ -51,6 +51,7 @@ def _bounds(profile: Profile) -> Iterator[tuple[str, ...]]:
         ("all_reduce on one healthy node", profile.alone),
         ("share of the ceiling, where no bound speaks", profile.share_of_ceiling),
         ("copies from and to the host", profile.host_copies),
+        ("power that a GPU is meant to draw at most", profile.power_limit),
     ):
         if bound is not None:
             yield _row(words, bound)

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from bench.judge.verdicts import judge, status
+from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, HealthLine, Loss
+from bench.model.lines import CounterLine, HealthLine, Loss, PhaseMark
 from bench.model.measurement import Case, Extra, Measurement, Mismatch, Window
-from bench.model.verdict import EXIT, Status, Verdict
+from bench.model.verdict import EXIT, Bound, Status, Verdict
 from bench.plan import Job
 from bench.plan.names import STEADY
 from bench.plan.steady import steady_again
@@ -912,7 +913,7 @@ def gpus(**changes: object) -> Change:
     return on_all(lambda n: replace(n, gpus=tuple(replace(each, **changes) for each in n.gpus)))
 
 
-def sampled(**changes: list[float]) -> Change:
+def sampled(**changes: object) -> Change:
     """Every GPU during each case."""
     return lambda run: replace(
         run,
@@ -1093,6 +1094,193 @@ tampering("half of the steady load is missing", INCONCLUSIVE, "blame.intermitten
 )
 
 
+# ── what a fourth hunt found that passed ────────────────────────────────────────────────────────────────
+
+PINNED = "n1:1009:2009 [1]"
+MONTH = 30 * 86400.0
+for _when, _by in (("before", -MONTH), ("after", MONTH)):
+    tampering(
+        f"the facts of n1 were gathered a month {_when} the run", INCONCLUSIVE, "host.facts", "n1", _when
+    )(
+        machine(1, lambda n, by=_by: with_host(n, clock=n.host.clock + by))  # type: ignore[misc]
+    )
+tampering("a node has half of the memory", FAIL, "versions.host", "n1", "memory: 1 TiB")(
+    machine(1, lambda n: with_host(n, memory_total=n.host.memory_total // 2))
+)
+tampering(
+    "a node is said to be virtual",
+    FAIL,
+    "versions.host",
+    "n1",
+    "virtual machine, 3 others bare metal",
+    nodes=4,
+)(machine(1, lambda n: with_host(n, virtual=True)))
+tampering(
+    "a rail's adapter is of another board",
+    FAIL,
+    "versions.firmware",
+    "n1 mlx5_3",
+    "MT_0000000444",
+    "15 others",
+)(machine(1, lambda n: with_port(n, "mlx5_3", board="MT_0000000444")))
+tampering("one block is said to be precise", INCONCLUSIVE, "clock", "1 block and 12 calls", "no interval")(
+    in_collectives(lambda row: replace(row, pipelined=row.pipelined[:1], made=0))
+)
+tampering("five single calls are said to be precise", INCONCLUSIVE, "clock", "6 blocks and 5 calls")(
+    in_collectives(lambda row: replace(row, isolated=row.isolated[:5], made=0))
+)
+tampering("no call was timed by itself", INCONCLUSIVE, "clock", "no call was timed by itself")(
+    in_collectives(lambda row: replace(row, isolated=(), stop="budget"))
+)
+tampering("a clock repeats itself", INCONCLUSIVE, "clock", "all of its 6 blocks", "to the last digit")(
+    in_collectives(lambda row: replace(row, pipelined=row.pipelined[:1] * 6))
+)
+tampering(
+    "a rail's packets are not counted while its bytes are",
+    INCONCLUSIVE,
+    "rails.packets",
+    "n0 mlx5_4",
+    "no packet",
+)(
+    counted(
+        lambda _, node, readings: (
+            node == 0 and readings["mlx5_4/1"]["counters"].update(port_xmit_packets=7, port_rcv_packets=7)
+        )
+    )
+)
+tampering(
+    "a rail's packets are a sixteenth of its MTU",
+    INCONCLUSIVE,
+    "rails.packets",
+    "n0 mlx5_4",
+    "packets of 2",
+    "4096",
+)(
+    counted(
+        lambda _, node, readings: (
+            node == 0
+            and readings["mlx5_4/1"]["counters"].update(
+                {
+                    name: 16 * readings["mlx5_4/1"]["counters"][name]
+                    for name in ("port_xmit_packets", "port_rcv_packets")
+                }
+            )
+        )
+    )
+)
+
+
+def marks(change: Callable[[PhaseMark], PhaseMark | None]) -> Change:
+    return lambda run: replace(run, phases=tuple(new for each in run.phases if (new := change(each))))
+
+
+def of_ring(state: str, **changes: object) -> Change:
+    """The mark of the ring's phase is another; None where nothing is changed in it."""
+    return marks(
+        lambda mark: (
+            (replace(mark, **changes) if changes else None)
+            if (mark.name, mark.state) == ("ring", state)
+            else mark
+        )
+    )
+
+
+tampering(
+    "a phase began with more cases than were measured", INCONCLUSIVE, "coverage.end", "ring", "with 60 cases"
+)(of_ring("begin", cases=60))
+tampering(
+    "a phase ended with fewer cases than were measured", INCONCLUSIVE, "coverage.end", "ring", "with 3 cases"
+)(of_ring("end", measured=3))
+tampering("a phase has no end", INCONCLUSIVE, "coverage.end", "ring", "ended with none")(of_ring("end"))
+tampering(
+    "calls stall in every window of the load",
+    INCONCLUSIVE,
+    "blame.intermittent",
+    "rail mlx5_4",
+    "calls stall",
+)(windows(lambda w: replace(w, slowest=100 * w.slowest) if 3 in w.ranks else w))
+
+tampering("a pinned worker's transfer failed", FAIL, "rails.pinned", "mlx5_4/1", "failed with status 12")(
+    log(9, lambda text: f"{text}{PINNED} NCCL WARN NET/IB : Got completion with error 12\n", "pinned-3")
+)
+tampering("a pinned worker warned", INCONCLUSIVE, "rails.pinned", "mlx5_4/1", "WARN NET/IB : odd")(
+    log(9, lambda text: f"{text}{PINNED} NCCL WARN NET/IB : odd\n", "pinned-3")
+)
+
+
+def read_at(by: float) -> Change:
+    """All counters were read so many seconds later."""
+    return lambda run: replace(
+        run,
+        counters=tuple(
+            replace(
+                line,
+                snapshots=tuple(
+                    Snapshot(each.time + by, each.monotonic, each.readings) for each in line.snapshots
+                ),
+            )
+            for line in run.counters
+        ),
+    )
+
+
+for _when, _by in (("before", -MONTH), ("after", MONTH)):
+    tampering(
+        f"the counters were read a month {_when} the run",
+        INCONCLUSIVE,
+        "growth.errors",
+        "n0",
+        f"{_when} the run",
+    )(read_at(_by))
+tampering("the counters are of other nodes", INCONCLUSIVE, "growth.errors", "are of x, y")(
+    lambda run: replace(run, counters=tuple(replace(line, nodes=("x", "y")) for line in run.counters))
+)
+tampering(
+    "the driver's error counters are in no reading",
+    INCONCLUSIVE,
+    "growth.errors",
+    "n0 mlx5_3",
+    "packet_seq_err",
+)(counted(lambda _, node, readings: node == 0 and readings["mlx5_3/1"].pop("hw_counters")))
+tampering("the workers had GPUs of another model", INCONCLUSIVE, "gpus.placed", "rank 0", "A100", "H100")(
+    lambda run: replace(
+        run,
+        joined=tuple(
+            replace(
+                line,
+                gpus={
+                    rank: replace(gpu, name="NVIDIA A100-SXM4-80GB")
+                    for rank, gpu in (line.gpus or {}).items()
+                },
+            )
+            for line in run.joined
+        ),
+    )
+)
+tampering(
+    "the clocks are of cases that were not planned", INCONCLUSIVE, "gpus.throttled", "n0 GPU 0", "not known"
+)(sampled(case="other/all_reduce"))
+tampering("a row stopped for a reason that there is not", INCONCLUSIVE, "clock", "does not stop for 'later'")(
+    in_collectives(lambda row: replace(row, stop="later"))
+)
+tampering("a row is precise and not how", INCONCLUSIVE, "clock", "not how precise")(
+    in_collectives(lambda row: replace(row, width=None))
+)
+tampering("a rank that is not in a row has a wrong element", FAIL, "correctness", "at rank 99")(
+    in_collectives(lambda row: replace(row, mismatches=(replace(GARBLED, rank=99),)))
+)
+tampering("nothing was verified after timing", INCONCLUSIVE, "correctness", "all_reduce", "not compared")(
+    rows(lambda row: replace(row, verified=2, made=10_000))
+)
+tampering(
+    "single calls stall in every window of the load",
+    INCONCLUSIVE,
+    "blame.intermittent",
+    "mlx5_4",
+    "calls stall",
+)(windows(lambda w: replace(w, isolated=100 * w.isolated) if 3 in w.ranks else w))
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]
@@ -1107,3 +1295,24 @@ def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: P
     assert any(all(word in text for word in row.words) for text in texts), "\n".join(texts[:8])
     more = [f"and {len(bad) - MOST} more"] if len(bad) > MOST else []
     golden.hold(row.name, [line for each in bad[:MOST] for line in said(each)] + more)
+
+
+# a cluster whose GPUs are capped by contract: (what the profile states, what they may draw) → what is said
+@pytest.mark.parametrize(
+    ("stated", "limit", "found"),
+    [
+        (600.0, 600.0, Status.PASS),
+        (600.0, 580.0, Status.PASS),
+        (600.0, 500.0, Status.FAIL),
+        (600.0, 700.0, Status.INCONCLUSIVE),
+        (600.0, None, Status.INCONCLUSIVE),
+        (None, 600.0, Status.INCONCLUSIVE),
+        (None, 700.0, Status.PASS),
+    ],
+)
+def test_a_power_limit_that_the_profile_states_is_the_one_that_counts(healthy, stated, limit, found):
+    profile = replace(LAMBDA, power_limit=Bound(stated, f"{stated:g} W", "contract") if stated else None)
+    run = gpus(power_limit=limit, power_limit_default=700.0)(healthy[2])
+    verdicts = [each for each in judge(run, profile).run.verdicts if each.check == "gpus.alike"]
+    assert {each.status for each in verdicts} == {found}
+    assert ("contract" in verdicts[0].source) is (stated is not None)

@@ -330,3 +330,23 @@ def test_a_slipped_figure_of_one_node_is_refused(figure, slipped, said):
     assert figure in text
     with pytest.raises(ProfileError, match=re.escape(said)):
         parse(text.replace(figure, figure[: figure.rindex('"', 0, -1)] + slipped), "p.toml")
+
+
+@pytest.mark.parametrize("value", ["600 W", "0.6 kW"])
+def test_the_power_that_a_gpu_is_meant_to_draw_is_read_with_its_source(value):
+    limit = parse(_limited(value), "p.toml").power_limit
+    assert limit is not None
+    assert (limit.value, limit.source) == (600.0, "contract")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("6 W", "power_limit '6 W' is no GPU's"), ("600", "'600' is not a power")]
+)
+def test_a_power_that_no_gpu_has_is_refused(value, said):
+    with pytest.raises(ProfileError, match=re.escape(said)):
+        parse(_limited(value), "p.toml")
+
+
+def _limited(value: str) -> str:
+    key = f'power_limit = {{ value = "{value}", source = "contract" }}'
+    return load("lambda-1cc-h100").text.replace("nvlinks = 18", f"{key}\nnvlinks = 18")

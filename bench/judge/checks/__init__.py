@@ -22,6 +22,7 @@ from . import (
     intended_rails,
     intermittent_rails,
     rail_share,
+    packet_size,
     rail_wiring,
     drift,
     rail_layers,

@@ -27,6 +27,10 @@ CLOCKS_APART = (
     3600.0  # s that the clocks of two nodes may differ, or be set by, before a row is not this run's
 )
 CLOCKS_DIFFER = 1.05  # of the time by the host's clock, which a device's may differ by
+STOPS = ("precision", "budget", "count", "failed")  # what ends the timing loop, and a case that broke
+LEAST_OF_INTERVAL = 6  # values: the median of fewer has no confidence interval (stats.median_interval)
+# clocks tick each µs, and noise is a thousandth of a call and more: so long blocks are never alike on so many ranks
+LONG_BLOCK, ALIKE_BY_CHANCE = 1e-3, 10  # s, and times of a rank beyond those of the first block
 START = 0.01  # s that a call by itself may wait to be started
 
 
@@ -53,7 +57,7 @@ def correctness(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         for reason, count in Counter(map(_unverifiable, tools)).items():
             yield NotApplicable(f"{show_count(count, 'row')}: {reason}", name)
         yield from _of_collective(
-            name, [row for row in rows if row not in tools] if tools else rows, imported
+            name, [row for row in rows if row not in tools] if tools else rows, evidence
         )
 
 
@@ -74,8 +78,11 @@ def _of_windows(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(phase.name, None, text, wanted="every result compared")
 
 
-def _of_collective(name: str, rows: list[Row], imported: bool) -> Iterator[Finding]:
-    unverified = [row for row in rows if row.wrong is None or not _compared_everywhere(row, imported)]
+def _of_collective(name: str, rows: list[Row], evidence: Evidence) -> Iterator[Finding]:
+    # before timing as often as the manifest says, and once at least after it
+    least = evidence.manifest.settings.repetitions + 1 if evidence.records_all else 1
+    imported = is_import(evidence)
+    unverified = [row for row in rows if row.wrong is None or not _compared_everywhere(row, imported, least)]
     count = show_count(len(rows), "row")
     if unverified:
         text = f"the results of {len(unverified)} of {count} were not compared on every rank that receives"
@@ -91,15 +98,16 @@ def _calls(rows: Sequence[Row]) -> str:
     return f", {verified} of {show_count(made, 'call')} verified" if made else ""
 
 
-def _compared_everywhere(row: Row, imported: bool) -> bool:
-    """Whether every rank that receives compared what it received, and all of it, in each call that was verified.
+def _compared_everywhere(row: Row, imported: bool, least: int = 1) -> bool:
+    """Whether every rank that receives compared what it received, and all of it, in each call that was verified, of
+    which there are ``least``.
 
     True of tables of other tools, which count over all ranks.
     """
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
         return imported
-    if found.made and not 0 < found.verified <= found.made:
+    if found.made and not least <= found.verified <= found.made:
         return False
     return all_compared(case, found.wrong, found.checked, max(1, found.verified))
 
@@ -190,6 +198,8 @@ def _origin(row: Row, nodes: Mapping[int, str]) -> tuple[Mismatch | None, tuple[
 def _sender(row: Row, mismatch: Mismatch) -> int | None:
     """The rank whose data stand where the mismatch is; None where several ranks' data are reduced into one."""
     members, case = row.measurement.ranks, row.case
+    if mismatch.rank not in members:
+        return None
     place = members.index(mismatch.rank)
     truth = collective(case.collective).truth(place, len(members), max(case.root, 0))
     block = mismatch.index // case.count if case.count else 0
@@ -231,6 +241,8 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
         return f"its blocks have the times of {blocks.width} of {ranks} ranks"
     if (timed := calls(row.measurement, 0)) > row.measurement.made > 0:
         return f"its times are of {timed} calls, and {row.measurement.made} were made"
+    if misfit := _stopped_too_early(row, evidence) or _repeats(row, evidence):
+        return misfit
     # a processor that others use may be away for a while: only of GPUs are times alike
     judged = evidence.backend == "nccl" and row.case.phase not in (STEADY, STEADY_AGAIN, "soak")
     uneven = _uneven(row) if judged and blocks else ""
@@ -273,6 +285,46 @@ def _outside_the_run(row: Row, evidence: Evidence) -> str:
     if ended is not None and found.ended > ended + CLOCKS_APART:
         return f"ended {show_seconds(found.ended - ended)} after the run"
     return ""
+
+
+def _stopped_too_early(row: Row, evidence: Evidence) -> str:
+    """What cannot be of the timing loop: it times calls by themselves too, and knows a precision by six of each."""
+    found = row.measurement
+    blocks, alone = len(found.pipelined), len(found.isolated)
+    if is_import(evidence) or not blocks:
+        return ""
+    if not alone:
+        return "no call was timed by itself"
+    if found.stop not in STOPS:
+        return f"the loop does not stop for {found.stop!r}"
+    if found.stop == "precision" and found.width is None:
+        return "it is said to have become precise, and not how precise"
+    if found.stop == "precision" and min(blocks, alone) < LEAST_OF_INTERVAL:
+        shown = f"{show_count(blocks, 'block')} and {show_count(alone, 'call')}"
+        return f"it is said to have become precise by {shown}, and fewer than {LEAST_OF_INTERVAL} have no interval"
+    return ""
+
+
+def _repeats(row: Row, evidence: Evidence) -> str:
+    """What a clock that repeats itself leaves behind: every block took as long as the first, to the last digit, on each
+    rank.
+
+    The clock of a host may be so coarse; then calls by themselves are alike too.
+    """
+    found = row.measurement
+    blocks, alone = Blocks.of(found.pipelined), found.isolated
+    if row.quickest != row.slowest or row.slowest * found.calls < LONG_BLOCK or is_import(evidence):
+        return ""
+    few = (len(blocks) - 1) * blocks.width < ALIKE_BY_CHANCE
+    coarse = evidence.backend != "nccl" and 2 * len({*alone}) <= len(alone)
+    if few or coarse or any(block != blocks[0] for block in blocks):
+        return ""
+    return f"all of its {len(blocks)} blocks took {show_seconds(row.seconds)} a call, to the last digit on every rank"
+
+
+def is_stall(slowest: float, usual: float) -> bool:
+    """Whether the slowest call took so much longer than usual that it stalled."""
+    return slowest > max(STALL * usual, usual + STALLED)
 
 
 def _uneven(row: Row) -> str:

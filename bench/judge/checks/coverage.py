@@ -335,9 +335,35 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     if evidence.records_all and noted < times:
         text = f"manifest.json says that it was resumed {show_count(times, 'time')}, and the journal {noted}"
         yield Finding("run folder", None, text, wanted="files of one run")
+    yield from _misfitting_marks(evidence)
     for note in evidence.run.notes:
         if "damaged" in note:
             yield Finding("run folder", None, note, wanted="whole files")
+
+
+def _misfitting_marks(evidence: Evidence) -> Iterator[Finding]:
+    """Phases whose begin and end in the journal do not fit what was planned and measured.
+
+    Of a run without losses that nobody resumed: else a phase may begin twice, with what is left of it.
+    """
+    run, manifest = evidence.run, evidence.manifest
+    if not evidence.records_all or run.losses or run.ended is None or manifest.set_aside:
+        return
+    for phase in run.plan.phases if not (manifest.settings.resumed or run.resumed_at) else ():
+        marks = [mark for mark in run.phases if mark.name == phase.name]
+        if not phase.cases or not marks:
+            continue  # growth.errors names a phase that was measured and has none
+        count, first, last = len(phase.cases), marks[0], marks[-1]
+        began, done = first.state == "begin" and first.cases, last.state == "end" and last.measured
+        if (began, done) != (count, count):
+            text = f"the journal says that it began with {_cases(began)} and ended with {_cases(done)}"
+            yield Finding(
+                f"phase {phase_words(phase.name)}", None, text, wanted=f"all {count}, begun and measured"
+            )
+
+
+def _cases(count: int) -> str:
+    return show_count(count, "case") if count else "none"
 
 
 @check(

@@ -20,8 +20,10 @@ from bench.model.counter_table import CounterRole
 from bench.model.counters import HW, NET, PMA, TCP, Certainty, Growth, counter
 from bench.model.rails import Role as Device
 from bench.model.rails import by_port, rails_of
-from bench.model.units import show_count, show_share
+from bench.model.units import show_count, show_seconds, show_share, show_some
 from bench.plan.names import phase_words
+from bench.store import Run
+from bench.store.case_progress import COPY_AGAIN
 
 from .exclusion_bytes import nothing_begun
 
@@ -49,6 +51,7 @@ STEPS = {
 }
 UNREAD = "see why its counters could not be read, then run again"
 FULL = "clear it (perfquery -R) or see why it cannot be read, then run again"
+DAY = 86400.0  # s; readings further from a run's own times are not of it
 RETRANSMITTED = 0.01
 FEW = 10_000  # segments: of fewer a share says nothing
 MATHIS = "Mathis et al. 1997: at 1 % loss and 0.1 ms one connection carries at most 1.4 Gb/s"
@@ -74,6 +77,7 @@ _of_counters = partial(
 def errors(evidence: Evidence) -> Iterator[Outcome]:
     """No error counter of a rail increased in any phase or between two."""
     yield from (Finding(gap.subject, None, gap.reason) for gap in evidence.gaps)
+    yield from _of_others(evidence.run)
     if evidence.rails.kind == "none":
         if evidence.windows:
             yield NotApplicable("the profile has no rails; see growth.others for the counters of all devices")
@@ -89,6 +93,25 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
             )
             yield Finding(window.node.name, None, text, step=step)
     yield from _between_phases(evidence)
+
+
+def _of_others(run: Run) -> Iterator[Finding]:
+    """The findings on readings that are not of this run: of other nodes, or of another day."""
+    known, began, ended = {*run.whole.manifest.nodes}, run.manifest.started, run.ended
+    if others := sorted({name for line in run.counters for name in line.nodes} - known):
+        text = f"the counters are of {show_some(others)}, and the run has no node so called"
+        yield Finding("all nodes", None, text, step=COPY_AGAIN)
+    if not began or ended is None or ended < began:
+        return  # the clock was set back while the run went on
+    times: dict[str, list[float]] = {}
+    for line in run.counters:
+        for name, shot in zip(run.manifest.nodes, line.snapshots, strict=False):
+            times.setdefault(name, []).append(shot.time)
+    for name, read in times.items():
+        before, after = began - min(read), max(read) - ended
+        if max(before, after) > DAY:
+            apart = f"{show_seconds(before)} before" if before > DAY else f"{show_seconds(after)} after"
+            yield Finding(name, None, f"its counters were read {apart} the run", step=COPY_AGAIN)
 
 
 def _between_phases(evidence: Evidence) -> Iterator[Finding]:
@@ -131,7 +154,8 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
 def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
     """What is wrong with a rail's counters in a phase; one finding where nothing is."""
     there = window.moved.names(device.name)
-    lacking, shown = _lacking(kind, tuple((group, *names) for group, names in there.items()))
+    read = tuple(device.port.hw_counters) if device.port else ()
+    lacking, shown = _lacking(kind, tuple((group, *names) for group, names in there.items()), read)
     wrong = [
         row for row in window.moved.changed if row.subject == device.name and row.role is CounterRole.ERROR
     ]
@@ -155,16 +179,19 @@ def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]
 
 
 @lru_cache(maxsize=1024)
-def _lacking(kind: str, groups: tuple[tuple[str, ...], ...]) -> tuple[list[str], bool]:
+def _lacking(kind: str, groups: tuple[tuple[str, ...], ...], read: tuple[str, ...]) -> tuple[list[str], bool]:
     """(the error counters that a rail of this kind must have and lacks, whether it has any error counter).
 
-    ``groups``: the name of each group, then its counters. Nearly all rails of a cluster have the same ones.
+    ``groups``: the name of each group, then its counters; ``read``: those of the driver that the probe read. Nearly all
+    rails of a cluster have the same ones.
     """
     group, names = WANTED.get(kind, ("", ()))
     there = {(group, name) for group, *names in groups for name in names}
     rows = (counter(*key) for key in there)
     errors = any(row is not None and row.role is CounterRole.ERROR for row in rows)
-    return [name for name in names if (group, name) not in there], errors
+    of_driver = [(HW, name) for name in read if (row := counter(HW, name)) and row.role is CounterRole.ERROR]
+    wanted = [*((group, name) for name in names), *of_driver]
+    return [name for group, name in wanted if (group, name) not in there], errors
 
 
 def _grown(row: Growth, window: CounterWindow) -> str:

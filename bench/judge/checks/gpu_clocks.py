@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from statistics import median
 
 from bench.judge.evidence import Evidence
@@ -47,10 +47,11 @@ def throttled(evidence: Evidence) -> Iterator[Finding]:
         if line.gpu is not None:
             by_rank.setdefault(line.rank, []).append(line)
     phases, own = _measured(evidence), _reported(evidence)
+    planned = {case.id for case in evidence.run.plan.cases}
     for rank in evidence.ranks:
         lines = by_rank.get(rank.rank, [])
         yield _of_another(rank.rank, rank.node, lines, own.get(rank.rank, set())) or _finding(
-            rank.rank, rank.node, lines, phases.get(rank.rank, set())
+            rank.rank, rank.node, lines, phases.get(rank.rank, set()), planned
         )
 
 
@@ -73,8 +74,12 @@ def _of_another(rank: int, node: str, lines: list[HealthLine], own: set[str]) ->
     return Finding(f"{node} rank {rank}", None, text, wanted="the GPU of its worker", step=step)
 
 
-def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) -> Finding:
-    """``phases``: in which it measured something, so in each of them its clocks must have been sampled."""
+def _finding(
+    rank: int, node: str, lines: list[HealthLine], phases: set[str], planned: Collection[str]
+) -> Finding:
+    """``phases``: in which it measured something, so in each of them its clocks must have been sampled, in cases that
+    were ``planned``.
+    """
     gpu = lines[0].gpu if lines else None
     name = f"{node} GPU {gpu.index} (rank {rank})" if gpu else f"{node} rank {rank}"
     spells = [spell for line in lines for spell in line.cases]
@@ -92,7 +97,7 @@ def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) ->
     if hottest >= HOTTEST:
         text = f"was at {hottest:.0f} °C; {clocks}"
         return Finding(name, False, text, hottest, wanted=f"below {HOTTEST:.0f} °C", bound=HOTTEST)
-    sampled = {line.phase for line in lines if _is_sampled(line)}
+    sampled = {line.phase for line in lines if _is_sampled(line, planned)}
     unseen = sorted(phases - sampled)
     if unseen or not sampled:
         why = next((line.note for line in lines if line.note), "no sample was taken, or NVML hid it")
@@ -106,10 +111,11 @@ def _reasons(spell: GpuDuringCase) -> list[str]:
     return list(dict.fromkeys([*spell.reasons, *(each for _, found in spell.changes for each in found)]))
 
 
-def _is_sampled(line: HealthLine) -> bool:
-    """Whether NVML answered in most of the samples of a phase, of which there was at least one."""
-    samples = sum(spell.samples for spell in line.cases)
-    silent = sum(spell.silent for spell in line.cases)
+def _is_sampled(line: HealthLine, planned: Collection[str]) -> bool:
+    """Whether NVML answered in most of the samples of a phase's planned cases, of which there was at least one."""
+    spells = [spell for spell in line.cases if spell.case in planned]
+    samples = sum(spell.samples for spell in spells)
+    silent = sum(spell.silent for spell in spells)
     return 2 * silent < samples
 
 

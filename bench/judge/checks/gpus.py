@@ -224,7 +224,7 @@ def idle(gpu: Gpu, _: Evidence) -> Answer:
     return gpu.processes == 0, f"{gpu.processes} processes compute on it"
 
 
-ALIKE = 0.95  # of the median GPU
+ALIKE = 0.95  # of the median GPU, and of the limit that the profile states
 SAME: tuple[tuple[str, str, float, Callable[[Gpu], float | None]], ...] = (
     ("power limit", "W", 1.0, lambda gpu: gpu.power_limit),
     ("SM clock at most", "MHz", MEGA, lambda gpu: gpu.clock_sm_max),
@@ -235,10 +235,12 @@ SAME: tuple[tuple[str, str, float, Callable[[Gpu], float | None]], ...] = (
 
 @_of_gpus(
     "gpus.alike",
-    wanted=f"at least {show_share(ALIKE)} of the median GPU, and of its own default power limit",
-    source="its peers, and NVML",
+    wanted=lambda evidence: (
+        f"at least {show_share(ALIKE)} of the median GPU, and of {_limit_meant(evidence.profile)}"
+    ),
+    source=lambda evidence: f"its peers, and {_who_limits(evidence.profile)}",
     on_fail="take the limit away (nvidia-smi -pl, nvidia-smi -rgc), or have the board replaced by one like the others",
-    on_inconclusive="take the limit away (nvidia-smi -pl WATTS), or know that the figures are those of capped GPUs",
+    on_inconclusive="set the limit that is meant (nvidia-smi -pl), or state it in the profile: [cluster] power_limit",
     every="every GPU may draw as much power, and has as much memory and clock, as the others",
 )
 def alike(evidence: Evidence) -> Iterator[Finding]:
@@ -255,17 +257,36 @@ def alike(evidence: Evidence) -> Iterator[Finding]:
             for (name, sign, unit, read), most in zip(SAME, usual, strict=True)
             if (value := read(gpu)) is not None and value < ALIKE * most
         ]
-        capped = "" if less else _capped(gpu)
-        return None if capped else not less, "; ".join(less) or capped or "like the others"
+        ok, capped = _capped(gpu, evidence.profile)
+        return (False if less else ok), "; ".join(less) or capped or "like the others"
 
     return find(evidence)
 
 
-def _capped(gpu: Gpu) -> str:
-    """A limit that all GPUs have alike is no fault of one, and perhaps meant."""
-    limit, default = gpu.power_limit, gpu.power_limit_default
-    low = limit is not None and default is not None and limit < ALIKE * default
-    return f"power limit {limit:.0f} W, and its default {default:.0f} W" if low else ""
+def _limit_meant(profile: Profile) -> str:
+    limit = profile.power_limit
+    return f"the {limit.text} that it is meant to draw" if limit else "its own default power limit"
+
+
+def _who_limits(profile: Profile) -> str:
+    return profile.power_limit.source if profile.power_limit else "NVML"
+
+
+def _capped(gpu: Gpu, profile: Profile) -> Answer:
+    """Whether a GPU may draw what it is meant to: what the profile states, else what its board may.
+
+    A limit below that of the board that all GPUs have alike is no fault of one, and perhaps meant.
+    """
+    limit, default, meant = gpu.power_limit, gpu.power_limit_default, profile.power_limit
+    if meant is None:
+        low = limit is not None and default is not None and limit < ALIKE * default
+        return (None, f"power limit {limit:.0f} W, and its default {default:.0f} W") if low else (True, "")
+    if limit is None:
+        return None, f"its power limit is not known, and {meant.text} is meant"
+    text = f"power limit {limit:.0f} W, and {meant.text} is meant"
+    if limit < ALIKE * meant.value:
+        return False, text
+    return (True, "") if ALIKE * limit <= meant.value else (None, text)
 
 
 def _no_nvlink(evidence: Evidence) -> str:

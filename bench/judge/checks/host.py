@@ -20,6 +20,7 @@ REDIRECTS = ("SrcValid", "ReqRedir", "CmpltRedir", "UpstreamFwd")
 OFFSET = (
     5.0  # s. Counters are read on all nodes at once, and answers come within seconds: nothing finer is known
 )
+DAY = 86400.0  # s; facts further from a run's own times are not of it
 COARSE = 30.0  # s. A probe takes so long where the driver has to wake the GPUs first
 
 
@@ -40,9 +41,29 @@ def no_gpu_rdma(evidence: Evidence) -> str:
     facts_only=True,
 )
 def facts(evidence: Evidence) -> Iterator[Finding]:
-    """Facts were collected from every node of the job."""
+    """Facts were collected from every node of the job, while the run went on."""
     for name in evidence.manifest.nodes:
-        yield Finding(name, True if name in evidence.facts else None, "no facts were collected")
+        known = evidence.facts.get(name)
+        wrong = _of_another_time(known, evidence) if known else "no facts were collected"
+        yield Finding(name, None if wrong else True, wrong)
+
+
+def _of_another_time(node: Node, evidence: Evidence) -> str:
+    """By how much the facts of a node are older or newer than the run; "" where they are of it.
+
+    A clock that is wrong by less than a day is judged by ``host.clock``.
+    """
+    at, began, ended = node.host.clock, evidence.manifest.started, evidence.run.ended
+    if at is None:
+        shown = node.ports or node.gpus or node.interfaces
+        return "its facts do not show when they were gathered" if shown else ""
+    if not began or (ended is not None and ended < began):
+        return ""  # the clock was set back while the run went on
+    if at < began - DAY:
+        return f"its facts were gathered {show_seconds(began - at)} before the run began"
+    if ended is not None and at > ended + DAY:
+        return f"its facts were gathered {show_seconds(at - ended)} after the run ended"
+    return ""
 
 
 @check(

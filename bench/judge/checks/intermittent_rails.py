@@ -9,6 +9,8 @@ from itertools import pairwise
 from bench.judge.blame import transfers
 from bench.judge.blame.intermittent import (
     FLOOR,
+    LEAST_SHARE,
+    LEAST_SLOW,
     LEAST_STEADY,
     LEAST_WINDOWS,
     Intermittent,
@@ -19,9 +21,12 @@ from bench.judge.blame.intermittent import (
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.model.measurement import Window
 from bench.model.rails import members
-from bench.model.units import show_both, show_count, show_share
+from bench.model.units import show_both, show_count, show_seconds, show_share
 from bench.plan.names import STEADY, STEADY_AGAIN
+
+from .correctness import is_stall
 
 # of the floor of a rail by itself, which all rails together keep up: one call at a time costs some of it
 TOGETHER = 0.7
@@ -51,7 +56,7 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     measured = loads(evidence.run, evidence.rail_names)
     found = intermittent(measured)
     yield from (_named(each, measured, evidence) for each in _of_nodes(found, evidence))
-    steady = [*_steadily_slow(found, measured, evidence), *_too_fast(evidence)]
+    steady = [*_steadily_slow(found, measured, evidence), *_too_fast(evidence), *_stalled(evidence)]
     yield from steady
     wanted = len(evidence.rail_names)
     if not measured or measured[0].rings < wanted:
@@ -93,13 +98,7 @@ def _too_fast(evidence: Evidence) -> Iterator[Finding]:
     port = evidence.rails.rate
     if port is None or evidence.backend != "nccl":  # sockets take a message into their buffers
         return
-    local = {rank.rank: rank.local_rank for rank in evidence.ranks}
-    loaded = {
-        (case.id, group): (case.size, evidence.rail_names[local[group[0]]])
-        for phase in evidence.run.plan.phases
-        for case in (phase.cases if phase.name in LOADS else ())
-        for group in case.groups
-    }
+    loaded = _loaded(evidence)
     fastest: dict[str, float] = {}
     for window in (each for each in evidence.run.windows if (each.case, each.ranks) in loaded):
         size, rail = loaded[window.case, window.ranks]
@@ -110,6 +109,35 @@ def _too_fast(evidence: Evidence) -> Iterator[Finding]:
             text = f"under load of all rails it is said to have moved {show_both(rate)}"
             wanted = f"at most {port.text}, which the port can"
             yield Finding(f"rail {rail}", None, text, rate, wanted=wanted, source=port.source)
+
+
+def _stalled(evidence: Evidence) -> Iterator[Finding]:
+    """Rings in whose windows calls stall now and then, which the median of a window hides."""
+    if evidence.backend != "nccl":  # a processor that others use may be away for a while
+        return
+    windows: dict[str, list[Window]] = {}
+    loaded = _loaded(evidence)
+    for each in evidence.run.windows:
+        if (each.case, each.ranks) in loaded:
+            windows.setdefault(loaded[each.case, each.ranks][1], []).append(each)
+    for rail, mine in windows.items():
+        calls = [(max(each.slowest, each.isolated), max(each.seconds)) for each in mine]
+        longest = [slowest for slowest, usual in calls if is_stall(slowest, usual)]
+        if len(longest) >= max(LEAST_SLOW, LEAST_SHARE * len(mine)):
+            text = f"under load of all rails calls stall in {len(longest)} of {len(mine)} windows"
+            text += f", for up to {show_seconds(max(longest))}"
+            yield Finding(f"rail {rail}", None, text, max(longest), wanted="no call that stalls")
+
+
+def _loaded(evidence: Evidence) -> dict[tuple[str, tuple[int, ...]], tuple[int, str]]:
+    """(case, ranks of a ring) → bytes of its messages, and its rail."""
+    local = {rank.rank: rank.local_rank for rank in evidence.ranks}
+    return {
+        (case.id, group): (case.size, evidence.rail_names[local[group[0]]])
+        for phase in evidence.run.plan.phases
+        for case in (phase.cases if phase.name in LOADS else ())
+        for group in case.groups
+    }
 
 
 def _short(evidence: Evidence) -> str:

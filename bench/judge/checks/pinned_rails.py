@@ -119,7 +119,7 @@ def _expected(window: CounterWindow, phase: Phase, evidence: Evidence) -> float:
     unless=(_no_worker_pinned,),
 )
 def pinned(evidence: Evidence) -> Iterator[Finding]:
-    """NCCL's own log shows that a pinned worker used its one rail and nothing else, on every rank."""
+    """NCCL's own log shows that a pinned worker used its one rail alone, on every rank, and warned of nothing."""
     return (_logged(phase, evidence) for phase in pinned_phases(evidence).values())
 
 
@@ -127,7 +127,10 @@ def _logged(phase: Phase, evidence: Evidence) -> Finding:
     """The pinned workers' logs against the one rail; a rank without a log makes this inconclusive."""
     device = phase.cases[0].rail
     ranks = [rank.rank for rank in evidence.ranks]
-    log = by_log(log_of(evidence.run, phase.name), [device.replace("/", ":")], ranks, evidence.profile)
+    written = log_of(evidence.run, phase.name)
+    log = by_log(written, [device.replace("/", ":")], ranks, evidence.profile)
+    if log.status is Status.PASS and (warned := nccl_log.warned(written)):
+        log = nccl_log.verdict("rails.pinned", warned, "no WARN", "read the lines around it in the log")
     return Finding(
         f"rail {device}",
         {Status.PASS: True, Status.FAIL: False}.get(log.status),

@@ -71,6 +71,9 @@ def _placed(rank: Rank, gpu: WorkerGpu | None, node: Node | None, expected: int 
     if at is None:
         text = f"its worker has {name}, which is none of the {len(node.gpus)} GPUs of the facts"
         return Finding(subject, None, text)
+    known = node.gpus[at].name
+    if gpu.name and known and not (gpu.name in known or known in gpu.name):
+        return Finding(subject, None, f"its worker has {name}, an {gpu.name}, and the facts say {known}")
     text = f"GPU {node.gpus[at].index} ({name})"
     if expected is not None and expected != at:
         text += f"; by {VISIBLE} GPU {node.gpus[expected].index} was expected"

@@ -5,6 +5,7 @@ What more than half have is taken to be right; the others are named. Where no va
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -14,10 +15,12 @@ from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.majority import odd_ones
 from bench.model.rails import rails_of
-from bench.model.units import show_count, show_some
+from bench.model.stats import median
+from bench.model.units import show_count, show_size, show_some
 
 from .throttling_and_mtu import CORES
 
+ENOUGH_MEMORY = 0.9  # of the median node's
 Read = Callable[[Node], str | None]
 Row = tuple[str, Read]
 
@@ -34,6 +37,7 @@ HOST: tuple[Row, ...] = (
     ("cpu", lambda node: node.host.cpu),
     ("cpus", lambda node: _number(node.host.cpus)),
     ("NUMA nodes", lambda node: _number(node.host.numa_nodes)),
+    ("kind", lambda node: _kind(node.host.virtual)),
 )
 QUOTA: tuple[Row, ...] = (("CPU quota", _quota),)
 SYSTEM: tuple[Row, ...] = (
@@ -83,15 +87,33 @@ def _boards(evidence: Evidence) -> dict[str, dict[str, str | None]]:
     facts_only=True,
 )
 def firmware(evidence: Evidence) -> Iterator[Finding]:
-    """All HCAs of one board have the same firmware, over all nodes."""
-    needed = {
-        f"{node.name} {role.port.hca}"
+    """All HCAs of one board have the same firmware, over all nodes, and every node has rails of the same boards."""
+    rails = {
+        node.name: {
+            f"{node.name} {role.port.hca}": role.port.board
+            for role in rails_of(node, evidence.rails)
+            if role.port
+        }
         for node in evidence.nodes
-        for role in rails_of(node, evidence.rails)
-        if role.port
     }
     for board, values in _boards(evidence).items():
-        yield from _firmware(board, values, needed)
+        yield from _firmware(board, values, {name for hcas in rails.values() for name in hcas})
+    yield from _other_boards(rails)
+
+
+def _other_boards(rails: Mapping[str, Mapping[str, str | None]]) -> Iterator[Finding]:
+    """One finding for each rail of a board that not every node has as often. ``rails``: node → HCA → board."""
+    counts = {frozenset(Counter(hcas.values()).items()) for hcas in rails.values()}
+    boards = {name: board for hcas in rails.values() for name, board in hcas.items() if board}
+    for each in odd_ones(boards) if len(counts) > 1 else ():
+        others = f"{each.peers} others are {each.usual}" if each.usual else "no board has a majority"
+        yield Finding(
+            each.name,
+            False,
+            f"is of board {each.value}, and {others}",
+            wanted="the same boards on every node",
+            step="have it replaced by a board like the others; mlxfwmanager --query shows the PSID",
+        )
 
 
 def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) -> Iterator[Finding]:
@@ -159,7 +181,20 @@ INSTALL = "install what the others have"
 )
 def host(evidence: Evidence) -> Iterator[Outcome]:
     """All nodes are the same kind of machine."""
-    return _alike(HOST, True, evidence)
+    yield from _alike(HOST, True, evidence)
+    yield from _less_memory(evidence)
+
+
+def _less_memory(evidence: Evidence) -> Iterator[Finding]:
+    """Nodes with less memory than the others: kernels of one kind keep some for themselves, never a tenth."""
+    known = {node.name: total for node in evidence.nodes if (total := node.host.memory_total)}
+    usual = median([*known.values()]) if known else 0
+    for name, total in known.items():
+        if total < ENOUGH_MEMORY * usual:
+            text = f"differs in memory: {show_size(total)}; median of all nodes {show_size(round(usual))}"
+            yield Finding(
+                name, False, text, float(total), step="see dmidecode -t memory for the DIMMs that it has"
+            )
 
 
 @_everywhere("versions.quota", on_fail=CORES, beside=False)
@@ -199,6 +234,10 @@ def _pairs(values: Mapping[str, str]) -> str | None:
 
 def _words(*words: str | None) -> str | None:
     return " ".join(word for word in words if word) or None
+
+
+def _kind(virtual: bool | None) -> str | None:
+    return {True: "virtual machine", False: "bare metal", None: None}[virtual]
 
 
 def _number(value: int | None) -> str | None:

@@ -113,13 +113,16 @@ def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
     parts, old = before
     old = replace(old, recent=known.own(night.fingerprint).recent)
     beyond = confirmed(old, night, known.better, known.rules)[0].beyond
-    if not beyond or (beyond > 0 and found.label is not Label.INSUFFICIENT):
+    strange = implausible(old, night.value, known.better, known.rules)
+    if not beyond or (beyond > 0 and not strange and found.label is not Label.INSUFFICIENT):
         return None
     cause = changed(parts, night.fingerprint)
     blank = SeriesFinding(found.series, Label.OK, Status.PASS, night, found.reason, cause=cause)
     new = _compare(blank, old, known.better, known.rules)
+    if strange and new.status is Status.INCONCLUSIVE:
+        return new  # however many nights are: what is not believed is not learned either
     if beyond > 0:
-        return replace(new, status=Status.SKIP)
+        return replace(new, status=Status.SKIP) if found.label is Label.INSUFFICIENT else None
     status = Status.INCONCLUSIVE if new.status is not Status.PASS else Status.SKIP
     return replace(new, label=Label.SUSPICIOUS, status=status)
 

@@ -11,7 +11,7 @@ from bench.store import load
 
 def spell(**changes):
     usual = GpuDuringCase(
-        case="collectives/all_reduce/1024",
+        case="collectives/all_reduce/1024/float32/sum/in",
         begun=5.0,
         samples=8,
         clock_sm=[1.755e9, 1.98e9],
@@ -44,7 +44,9 @@ def test_a_throttled_gpu_is_named_with_reason_case_and_clocks(tmp_path):
     found = judged(tmp_path, line(0, spell()), line(1, spell(), hot))
     assert [verdict.status for verdict in found] == [Status.FAIL]
     assert found[0].subject == "n0 GPU 1 (rank 1)"
-    assert "hw_thermal in 6 of 8 samples during collectives/all_reduce/1024" in found[0].measured
+    assert (
+        "hw_thermal in 6 of 8 samples during collectives/all_reduce/1024/float32/sum/in" in found[0].measured
+    )
     assert "SM 345 to 1100 MHz of at most 1980, 88 to 91 °C" in found[0].measured
 
 

@@ -383,6 +383,14 @@ def test_what_is_implausibly_fast_is_no_pass_and_is_never_learned(series, times,
     assert judge(series, past, tonight(level * times, level)).status is quiet
 
 
+@pytest.mark.parametrize("nights", [0, 1, 12])
+def test_what_is_implausibly_fast_since_its_fingerprint_changed_is_no_pass(nights):
+    past = history(40) + history(nights, level=LEVEL * 5, start=40, parts=NEW)
+    found = judge(BUSBW, past, tonight(LEVEL * 5, LEVEL * 5, parts=NEW))
+    assert found.status is Status.INCONCLUSIVE
+    assert "3 times as fast" in series_verdict(found).measured
+
+
 def test_going_back_to_a_fingerprint_goes_back_to_its_baseline():
     past = history(40) + history(15, level=LEVEL * 0.9, start=40, parts=NEW)
     assert judge(BUSBW, past, tonight(LEVEL)).label is Label.OK
