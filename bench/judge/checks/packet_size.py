@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, NotApplicable
+from bench.judge.findings import MOST as FINDINGS
+from bench.judge.findings import Finding, NotApplicable, inconclusive
 from bench.judge.registry import check
 from bench.model.counter_table import PMA
 from bench.model.counters import Certainty, bytes_moved
@@ -41,12 +42,16 @@ def packets(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         if (mean := _mean(window, role)) is not None
         for finding in [_of_rail(window, role, mean)]
     ]
-    odd = [finding for _, _, finding in found if finding]
-    yield from odd
+    odd: dict[str, Finding] = {}
+    for rail, _, finding in found:
+        if finding:
+            odd.setdefault(rail, finding)  # in the first phase of several
+    yield from inconclusive(odd.values(), "rails")[:FINDINGS]
     if found and not odd:
-        low, high = (show_size(round(end(mean for _, mean, _ in found))) for end in (min, max))
+        means = [mean for _, mean, _ in found]
+        text = f"{show_size(round(min(means)))} to {show_size(round(max(means)))} a packet on average"
         rails = show_count(len({name for name, _, _ in found}), "rail")
-        yield Finding("rails", True, f"{low} to {high} a packet on average on {rails}")
+        yield Finding("rails", True, f"{text} on {rails}")
     elif not found:
         yield NotApplicable("no rail counted packets of large messages, or its MTU is not known")
 
