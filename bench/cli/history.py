@@ -61,9 +61,9 @@ def list_(folder: str, cluster: str | None, since: str | None, as_json: bool) ->
     else:
         _print_list(entries, moved, levels)
     left_out((*problems, *damaged))
-    if (files := len({entry.path for entry in entries})) > MANY:
+    if (files := len({entry.path for entry in entries if "/month=" not in entry.path})) > MANY:
         click.echo(
-            f"railgauge: these runs lie in {files} files; railgauge history compact DIR is quicker to list",
+            f"railgauge: {files} runs lie in files of their own; railgauge history compact DIR makes lists quicker",
             err=True,
         )
     return 0 if entries else nothing(folder)

@@ -293,4 +293,5 @@ def test_a_long_list_of_files_says_what_makes_it_shorter(history, monkeypatch):
     monkeypatch.setattr("bench.cli.history.MANY", NIGHTS - 1)
     assert "history compact DIR" in railgauge("history", "list", history).stderr
     railgauge("history", "compact", history)
+    monkeypatch.setattr("bench.cli.history.MANY", 0)  # nothing is left to be put together
     assert "compact" not in railgauge("history", "list", history).stderr
