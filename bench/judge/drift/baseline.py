@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from bench.judge.drift.robust import allowance, level_and_spread, median
 from bench.model.verdict import Status
@@ -42,6 +42,11 @@ class DriftRules:
     creep: tuple[int, float] = (14, 3.0)
     early: tuple[int, float] = (2, 0.15)
     implausible: float = 3.0
+
+    @cached_property
+    def longest(self) -> int:
+        """The most nights whose median is compared."""
+        return max(span for span, _ in (*self.spans, self.creep))
 
 
 STANDARD = DriftRules()
@@ -202,4 +207,4 @@ def _learn(base: Baseline, night: NightValue, rules: DriftRules) -> Baseline:
 
 
 def _recent_levels(base: Baseline, night: NightValue, rules: DriftRules) -> tuple[float, ...]:
-    return (*base.recent, night.level)[-max(span for span, _ in (*rules.spans, rules.creep)) + 1 :]
+    return (*base.recent, night.level)[1 - rules.longest :]

@@ -26,7 +26,7 @@ class Levels:
 
     def own(self, parts: Fingerprint) -> Baseline:
         """The baseline of the nights with this fingerprint."""
-        return self.bases.get(parts, Baseline())
+        return self.bases.get(parts) or Baseline()
 
     def latest_other(self, parts: Fingerprint) -> Fingerprint | None:
         """The other fingerprint that was seen last; None where there was none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ def _walk(
     known: dict[int, Levels] = {}
     epochs: dict[tuple[int, Fingerprint], int] = {}
     for night in sorted(nights, key=lambda each: (each.time, each.run)):
-        start = sum(start <= night.time for start in starts)
+        start = bisect_right(starts, night.time)
         now = known.setdefault(start, Levels(better, rules))
         # nights of one fingerprint share a baseline although others lie between, as the judge has it
         yield night, epochs.setdefault((start, night.fingerprint), len(epochs)), now
