@@ -38,6 +38,11 @@ class DeviceLoad:
     line: float = math.inf
 
     @property
+    def known(self) -> bool:
+        """Whether its bytes are known: of a device without counters nothing follows from what it seems to carry."""
+        return self.found.sent is not None and self.found.received is not None
+
+    @property
     def sent(self) -> float:
         return (self.found.sent or 0) / self.seconds if self.seconds else 0.0
 
@@ -204,7 +209,7 @@ def slow_paths(evidence: Evidence) -> tuple[SlowPath, ...]:
     slow = []
     for each in found:
         rates = [other.rate_waiting for other in found if other is not each and other.sent >= LITTLE]
-        if not rates or each.found.waiting < BUSY:
+        if not (rates and each.known) or each.found.waiting < BUSY:
             continue
         usual = median_high(rates)
         if each.rate_waiting < SLOW * usual:

@@ -82,7 +82,8 @@ def waiting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         reason = "what waits at a port of an HCA cannot be seen from outside the job; watch.share compares their bytes"
         yield NotApplicable(reason)
         return
-    used = [each for each in rail_loads(evidence) if each.sent >= LITTLE]
+    yield from _unknown(evidence)
+    used = [each for each in rail_loads(evidence) if each.known and each.sent >= LITTLE]
     if len(used) < 2:
         yield NotApplicable(f"{show_count(len(used), 'rail')} carried something: two are needed to compare")
         return
@@ -99,6 +100,13 @@ def waiting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             few = each.looks < LEAST_LOOKS
             text = f"{each.looks} looks at its sockets" if few else _carried(each)
             yield Finding(f"{each.node} {each.name}", None if few else True, text)
+
+
+def _unknown(evidence: Evidence) -> Iterator[Finding]:
+    """The rails whose bytes are not known, which are neither slow nor idle for that."""
+    for each in rail_loads(evidence):
+        if not each.known:
+            yield Finding(f"{each.node} {each.name}", None, "its counters do not tell what it carried")
 
 
 def _doubt(evidence: Evidence, of: list[SlowPath]) -> str:
@@ -188,6 +196,7 @@ def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             "only one node was watched while its rails carried something", evidence=_listed(shares)
         )
         return
+    yield from _unknown(evidence)
     for (node, rail), own in shares.items():
         others = [value for (other, name), value in shares.items() if name == rail and other != node]
         usual = median_high(others) if others else 0.0
@@ -205,7 +214,7 @@ def _shares(evidence: Evidence) -> dict[tuple[str, str], float]:
     return {
         (each.node, each.name): traffic(each.found, each.seconds) / total[each.node]
         for each in rail_loads(evidence)
-        if total[each.node] >= LOAD
+        if total[each.node] >= LOAD and each.known
     }
 
 

@@ -101,7 +101,7 @@ def _over(
         return None
     return Verdict(
         check="fabric.errors",
-        subject=_named(fabric, port),
+        subject=_named(fabric, port, port.port),
         status=Status.FAIL if over else Status.INCONCLUSIVE,
         measured=", ".join(over or fell),
         wanted="no growth" if limits is None else "none over its limit",
@@ -113,11 +113,11 @@ def _over(
     )
 
 
-def _named(fabric: Subnet, port: PortErrors) -> str:
+def _named(fabric: Subnet, port: PortErrors, number: int) -> str:
     """``leaf3 port 2 (to node1 mlx5_3/1)``."""
-    row = by_port(fabric).get((port.guid, port.port or 0))
+    row = by_port(fabric).get((port.guid, number))
     if row is None:
-        return f"{port.name} port {port.port}"
+        return f"{port.name} port {number}"
     return where(row.near) + (f" (to {where(row.far)})" if row.far else "")
 
 

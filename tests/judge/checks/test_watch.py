@@ -272,3 +272,12 @@ def test_the_watch_is_not_judged_by_its_own_environment_and_not_as_an_acceptance
     }
     assert {"rails.state", "growth.errors", "coverage.command"} <= names
     assert not names & {"gpus.idle", "coverage.cases", "exclusion.selector"}
+
+
+@pytest.mark.parametrize("unknown", [{"sent": None}, {"received": None}])
+def test_a_rail_whose_counters_tell_nothing_is_not_called_slow_or_idle(unknown):
+    blind = evidence(ring() | {("n1", 1): device("n1", 1, **unknown)})
+    for check in ("watch.waiting", "watch.share"):
+        (said,) = (each for each in verdicts(blind, check) if each.status is not Status.PASS)
+        assert (said.subject, said.status) == ("n1 eth1", Status.INCONCLUSIVE)
+        assert said.measured == "its counters do not tell what it carried"

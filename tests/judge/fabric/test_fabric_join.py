@@ -190,11 +190,22 @@ def test_an_hca_that_is_cabled_to_another_one_is_on_no_switch_port():
         ("node1 mlx5_1/1", "on no switch port"),
     ]
     assert {row.status for row in links.uplinks(joined)} == {Status.SKIP}, "leaf1 is no leaf of theirs"
-    alone = links.hca_ports(replace(seen, rows=cabled), WANTED[:1], 4, RATE, "plan")
+    unplugged = replace(near, near=replace(near.near, guid="0x9", port=2), far=None)
+    alone = links.hca_ports(replace(seen, rows=(unplugged, *cabled)), WANTED[:1], 4, RATE, "plan")
     assert [(row.check, row.status) for row in alone] == [
         ("fabric.port", Status.SKIP),
         ("fabric.link", Status.PASS),
-    ], "two nodes without any switch between them"
+    ], "two nodes without any switch between them, and a port on which nothing is plugged in"
+
+
+def test_a_port_on_a_router_is_on_its_port_though_there_is_no_switch():
+    seen = fabric("healthy")
+    near = next(row for row in seen.rows if row.near.name == "node0 mlx5_1")
+    assert near.far is not None
+    router = replace(near.far, kind="RT")
+    rows_ = (replace(near, far=router), replace(near, near=router, far=near.near))
+    found, *_ = links.hca_ports(replace(seen, rows=rows_), WANTED[:1], 4, RATE, "plan")
+    assert (found.status, found.measured) == (Status.PASS, "on leaf1 port 1")
 
 
 def test_nothing_seen_and_nothing_wanted_are_errors():
@@ -317,6 +328,14 @@ def test_a_counter_without_a_limit_has_none_to_spare():
 def test_an_answer_that_is_not_whole_does_not_pass(broken):
     seen = replace(fabric("healthy"), errors=queryerrors.parse(broken))
     assert [row.status for row in errors(seen)] == [Status.INCONCLUSIVE]
+
+
+@pytest.mark.parametrize(("lines", "shown"), [(7, 7), (8, 8), (9, 8)])
+def test_of_many_lines_that_were_not_understood_eight_are_shown(lines, shown):
+    broken = text("ibqueryerrors.healthy.txt") + "".join(f"what is this {at}\n" for at in range(lines))
+    (found,) = errors(replace(fabric("healthy"), errors=queryerrors.parse(broken)))
+    assert found.evidence == tuple(f"what is this {at}" for at in range(shown))
+    assert f"{lines} lines were not understood" in found.measured
 
 
 def test_a_fabric_that_was_not_asked_for_errors_does_not_pass():

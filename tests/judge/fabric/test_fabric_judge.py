@@ -65,3 +65,13 @@ def test_noise_on_standard_error_does_no_harm():
     noisy = answering("healthy", err="mlx5: some remark of a driver\n")
     assert status(noisy) is Status.PASS
     assert seen(look(run=noisy)).unanswered == ()
+
+
+def test_one_tool_that_is_not_installed_leaves_the_others_to_tell():
+    def run(command, limit):
+        return (
+            not_there(command, limit) if command[0] == "iblinkinfo" else answering("healthy")(command, limit)
+        )
+
+    rows = judged(look(run=run), WANTED, 4, 25e9, "plan")
+    assert {row.status for row in rows if row.check == "fabric.port"} == {Status.PASS}
