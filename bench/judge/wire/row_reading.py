@@ -140,7 +140,7 @@ def _read(row: Row, evidence: Evidence, healthy: float) -> RowReading:
         reached,
         shape,
         algorithm=used.algorithm,
-        target=sold if shape.nodes > 1 else None,
+        target=sold,
         in_network=sharp,
     )
     inside = _single_node_algbw(evidence).get(name)

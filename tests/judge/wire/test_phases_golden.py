@@ -24,7 +24,7 @@ from bench.judge.wire.counters import (
     total_sent,
 )
 from bench.judge.wire.group_shape import Unplaced, rail_rate, shape_of
-from bench.judge.wire.row_reading import _single_node_algbw, of_row, why_not
+from bench.judge.wire.row_reading import _single_node_algbw, is_possible, of_row, why_not
 from bench.judge.wire.target import TargetReading, _sums, _together, largest_rate, of_target
 from bench.model.collectives import COLLECTIVES, COPIES
 from bench.model.counters import Snapshot
@@ -57,6 +57,7 @@ PARTS = (
     "targets",
     "readings together",
     "one node alone",
+    "rows",
 )
 
 
@@ -615,24 +616,40 @@ def test_one_node_alone(golden: Golden) -> None:
                 except Unplaced as reason:
                     said = str(reason)
                 lines.append(f"{name}, {profile.gpus} {profile.alone is None} {len(where)}: {said}")
-    auto = case()
-    for busbw in (365.0, 500.0, 760.0):
-        for profile in (
-            LAMBDA,
-            replace(LAMBDA, alone=None),
-            replace(LAMBDA, rails=replace(LAMBDA.rails, target=None)),
-        ):
-            for blocks in (1.0, 1.3):
-                row = at(auto, busbw)[0]
-                row = replace(
-                    row, pipelined=(*(tuple(x * blocks for x in row.pipelined[0]),), *row.pipelined[1:])
-                )
-                evidence = Evidence(made([(auto, [row]), (large, quick)]), profile)
-                found = of_row(rows(evidence.run)[0], evidence)
-                words = (
-                    (found.network_text, found.ceiling_text, found.conclusion, found.wire, found.share)
-                    if found
-                    else why_not(rows(evidence.run)[0], evidence)
-                )
-                lines.append(f"{busbw} {blocks}: {shown(words)}")
     golden.hold("one node alone", [*dict.fromkeys(lines)])
+
+
+def test_rows(golden: Golden) -> None:
+    """What was sold is another rate than what the rails can carry, and one that no rate of the rails is known of."""
+    lines = []
+    large = case(phase="nodes", size=SIZE, groups=HALF)
+    pair = case("p2p_bidirectional", "rails", 1 << 28, groups=((0, 8),), rail="own")
+    some = case(groups=((0, 1, 8, 9),))
+    target = LAMBDA.rails.target
+    assert target is not None
+    sold = {
+        "3200": LAMBDA,
+        "3200, one node unknown": replace(LAMBDA, alone=None),
+        "nothing": replace(LAMBDA, rails=replace(LAMBDA.rails, target=None)),
+        "2400": replace(LAMBDA, rails=replace(LAMBDA.rails, target=replace(target, value=300e9))),
+        "of no rails": replace(LAMBDA, rails=replace(LAMBDA.rails, count=0)),
+        "SHARP": replace(LAMBDA, rails=replace(LAMBDA.rails, in_network=True)),
+    }
+    for one, busbw in (
+        (case(), 250.0), (case(), 365.0), (case(), 500.0), (case(), 760.0), (large, 450.0), (pair, 48.0), (some, 90.0)
+    ):  # fmt: skip
+        for name, profile in sold.items():
+            for slow in (1.0, 1.3):
+                row = at(one, busbw)[0]
+                first, *others = row.pipelined
+                row = replace(row, pipelined=(tuple(seconds * slow for seconds in first), *others))
+                evidence = Evidence(made([(one, [row]), (large, at(large, 400.0))]), profile)
+                seen = rows(evidence.run)[0]
+                for healthy in (0.85, 0.95):
+                    found = of_row(seen, evidence, healthy)
+                    said: object = (why_not(seen, evidence), is_possible(seen, evidence))
+                    if found:
+                        figures = (found.wire, found.share, found.target)
+                        said = (found.network_text, found.ceiling_text, figures, found.conclusion, said)
+                    lines.append(f"{name} → {one.phase} {busbw} {shown(said)}")
+    golden.hold("rows", told_once(lines))

@@ -19,6 +19,20 @@ FABRICS = (
 ALGORITHMS = sorted({UNKNOWN, *(algorithm for _, algorithm in WAYS)})
 
 
+@pytest.mark.parametrize(("times", "possible"), [(1.0, True), (1.0009, True), (1.0011, False), (2.0, False)])
+def test_two_gpus_of_a_node_reach_what_nvlink_gives_and_no_more(times, possible):
+    two = ClusterShape(1, 2, 1, math.inf, 450e9)
+    top = ceiling("p2p", WAY, two) / collective("p2p").factor(2)
+    assert is_possible("p2p", top * times, two) is possible
+
+
+def test_on_one_rank_busbw_says_nothing_and_is_no_reason():
+    assert is_possible("all_reduce", 9e15, ClusterShape(1, 1, 1, 50e9))
+
+
+WAY = next(way for name, way in WAYS if name == "p2p")
+
+
 def figures(name, algorithm, fabric):
     """algbw: no numbers, and around every limit."""
     yield from (math.nan, math.inf, -math.inf, -1.0, 0.0, 1.0, 1e9, 47e9, 300e9, 1e15)

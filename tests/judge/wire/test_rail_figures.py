@@ -47,6 +47,9 @@ def test_a_link_is_said_in_the_words_of_its_port() -> None:
         50e9, "400 Gb/sec (4X NDR)"
     )
     assert link(Port("mlx5_1", 1, rate=50e9)) == Figure(50e9, "")
+    assert link(Port("mlx5_1", 1, rate=50e9, state="DOWN")) == Figure(0.0, "the port is DOWN")
+    unknown = link(Port("mlx5_1", 1, rate_text="400 Gb/sec (4X NDR)"))
+    assert (math.isnan(unknown.rate), unknown.text, unknown.should) == (True, "its rate is not known", True)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,23 @@ def test_where_one_direction_came_to_nothing_it_is_named_with_its_cause(failed, 
     )
     found = verbs(seen, SimpleNamespace(name="n0"), Port("mlx5_1", 1))
     assert math.isnan(found.rate) and found.text == f"nothing measured {way}: it ended with 1"
+
+
+def test_a_try_that_failed_is_no_reason_where_the_direction_has_a_figure_and_the_other_was_never_tried() -> (
+    None
+):
+    ends = {"sender": SimpleNamespace(node="n0"), "receiver": SimpleNamespace(node="n1")}
+    transfer = SimpleNamespace(**ends, memory="host memory")
+    failed = SimpleNamespace(
+        rate=math.nan, cause=SimpleNamespace(where=None, line="it ended with 1", kind="")
+    )
+    seen = SimpleNamespace(
+        by_rail={("n0", "mlx5_1/1"): [(transfer, failed), (transfer, SimpleNamespace(rate=3.0, cause=None))]},
+        record=SimpleNamespace(tools=[SimpleNamespace(node=name, version="") for name in ("n0", "n1")]),
+        evidence=SimpleNamespace(facts={}),
+    )
+    found = verbs(seen, SimpleNamespace(name="n0"), Port("mlx5_1", 1))
+    assert math.isnan(found.rate) and found.text == "one direction was not measured"
 
 
 def nccl(names: tuple[str, ...], ranks: int, rates: dict[tuple[str, str, str], float]) -> SimpleNamespace:
