@@ -222,6 +222,14 @@ def test_who_is_waited_for(golden: Golden) -> None:
             ]
             said = stragglers(rows, cases, FOUR, {large.id: CALL / 2})
             lines.append(f"{sizes}, {by} in smaller ones: {waiting(said)}")
+    of = replace(large, groups=(tuple(range(16)),))
+    for many in (3, 4, 5, 6):
+        late = (*(60 + at for at in range(many)), *(0,) * (16 - many))
+        zeros, times = (0,) * 16, (3e-4,) * 16
+        row_ = replace(runs.measured(of, CALL)[0], isolated=(CALL,) * TRIES)
+        row_ = replace(row_, apart=RankSkew(late, times, late, zeros, times, zeros))
+        said = stragglers([row_], {of.id: of}, [Rank(at, f"n{at}", 0) for at in range(16)], {of.id: CALL})
+        lines.append(f"{many} of 16: {waiting(said)}")
     golden.hold("who is waited for", lines)
 
 

@@ -480,6 +480,10 @@ def test_targets(golden: Golden) -> None:
         ),
         "sizes apart": made([(auto, at(auto, 365.0)), (wide, at(wide, 365.0))]),
         "a node without pairs": made([forced, rails], THREE, runs.ranks(3, 8)),
+        **{
+            f"{count} nodes without pairs": made([forced, rails], nodes(count + 2), runs.ranks(count + 2, 8))
+            for count in (7, 8, 9)
+        },
         "three nodes": made(
             [
                 forced,
