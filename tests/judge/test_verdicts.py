@@ -5,14 +5,17 @@ import pytest
 
 import runs
 from bench.cli import judging
+from bench.judge import registry
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
-from bench.judge.verdicts import judge, status
+from bench.judge.findings import Finding
+from bench.judge.verdicts import SPOKEN, judge, spoken, status
 from bench.model import typed_json
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse
-from bench.model.verdict import EXIT, Status, overall
-from bench.store import Loss, Plan, TooLarge, load
+from bench.model.verdict import EXIT, Status, Verdict, overall
+from bench.store import IMPORTED, Loss, Plan, TooLarge, load
+from made_nodes import nodes
 
 BOUND = """
 [[bounds]]
@@ -181,8 +184,6 @@ def test_judging_is_a_pure_function_of_the_folder(tmp_path):
 
 
 def test_every_verdict_survives_the_file(tmp_path):
-    from bench.model.verdict import Verdict
-
     for verdict in judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).verdicts:
         assert typed_json.load(Verdict, typed_json.to_json(verdict)) == verdict
 
@@ -211,3 +212,62 @@ def test_a_status_that_older_versions_wrote_is_still_read():
 
 def test_people_read_four_words_for_the_four_outcomes():
     assert [status.shown for status in Status] == ["PASS", "FAIL", "INCONCLUSIVE", "NOT APPLICABLE"]
+
+
+def of_nodes(name, **more):
+    def find(evidence):
+        yield Finding(name, True, ",".join(evidence.manifest.nodes))
+
+    return registry.check(name, **more)(find)
+
+
+@pytest.fixture
+def three(monkeypatch):
+    """Three checks in the table: one of facts, one of facts that is for no watch, and one of measurements."""
+    table = {}
+    monkeypatch.setattr(registry, "CHECKS", table)
+    monkeypatch.setattr("bench.judge.verdicts.CHECKS", table)
+    of_nodes("facts", facts_only=True)
+    of_nodes("alone", facts_only=True, beside=False)
+    of_nodes("rows")
+    return table
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts_only", "asked"),
+    [
+        ({}, False, ["facts", "alone", "rows"]),
+        ({}, True, ["facts", "alone"]),
+        ({"command": ("railgauge", "watch")}, False, ["facts"]),
+        ({"command": ("railgauge", "watch")}, True, ["facts"]),
+        ({"launcher": IMPORTED}, False, ["rows"]),
+        ({"launcher": IMPORTED}, True, []),
+    ],
+)
+def test_which_checks_are_asked_of_which_run(three, changes, facts_only, asked):
+    run = runs.read_only(nodes(2))
+    run = replace(run, manifest=replace(run.manifest, **changes))
+    found = judge(run, runs.LOCAL, facts_only).verdicts
+    if "launcher" in changes:
+        first, *found = found
+        assert (first.check, first.subject, first.status) == ("facts", "all nodes", Status.SKIP)
+        assert first.measured == "an import holds no facts of the machines: 2 checks on them left out"
+        assert first.evidence == ("facts", "alone")
+    assert [each.check for each in found] == asked
+    assert {each.measured for each in found} <= {"n0,n1"}
+
+
+def test_facts_are_judged_of_the_nodes_too_that_were_set_aside_and_measurements_are_not(three):
+    whole = runs.read_only(nodes(3))
+    left = tuple(rank for rank in whole.manifest.ranks if rank.node != "n1")
+    run = replace(whole, manifest=replace(whole.manifest, ranks=left), everyone=whole)
+    assert {each.check: each.measured for each in judge(run, runs.LOCAL).verdicts} == {
+        "facts": "n0,n1,n2",
+        "alone": "n0,n1,n2",
+        "rows": "n0,n2",
+    }
+
+
+def test_what_a_person_is_told_beside_the_verdict_is_what_three_checks_say():
+    said = [Verdict(name, "run", Status.SKIP, name) for name in (*SPOKEN, "clock")]
+    assert spoken(replace(runs.read_only(nodes(1)), verdicts=tuple(said))) == SPOKEN

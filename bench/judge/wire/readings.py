@@ -188,14 +188,22 @@ def conclude(
     good = [reading.share >= healthy for reading in possible]
     figures = "; ".join(reading.text for reading in seen)
     if all(good) and all(reading.share > MOST for reading in possible):
-        text = "more than packets leave room for, so the switches may have reduced (SHARP)"
-        return Conclusion("depends", f"{figures}: {text}", "look for CollNet or NVLS+SHARP in NCCL's log")
+        return _too_much(name, figures)
     if all(good):
         how = "healthy" if len(possible) == 1 else "healthy either way"
         return Conclusion("healthy", f"{figures}: {how}")
     if any(good):
         return Conclusion("depends", f"{figures}: depends on the algorithm", FORCE_RING)
     return _below(algbw, possible, figures, inside, healthy)
+
+
+def _too_much(name: str, figures: str) -> Conclusion:
+    """More than packets leave room for, though the rails could carry it."""
+    if "in_network" in candidates(name, in_network=True):
+        text = "more than packets leave room for, so the switches may have reduced (SHARP)"
+        return Conclusion("depends", f"{figures}: {text}", "look for CollNet or NVLS+SHARP in NCCL's log")
+    text = "more of what was sold than packets leave room for"
+    return Conclusion("depends", f"{figures}: {text}", "check the rate of the rails and the target in the profile")
 
 
 def _impossible(
