@@ -42,7 +42,7 @@ def test_a_watch(golden: Golden) -> None:
     for name, changed in odd.items():
         devices = {("n0", 1): device("n0", 1, SLOW, 0.9)} if changed is None else ring() | changed
         for speed in (None, 0.9 * FAST):
-            seen = evidence(devices, speed=speed, calls=(InspectedCalls("AllReduce", 1, 2, 1, 1, 1.0, 1.0),))
+            seen = evidence(devices, speed=speed)
             lines += [f"{name}, {speed}: {shown(each)} {sorted(each.ends)}" for each in slow_paths(seen)]
             lines += [
                 f"    {each.node} {each.name} "
@@ -50,7 +50,8 @@ def test_a_watch(golden: Golden) -> None:
                 for each in rail_loads(seen)
                 if name in ("unknown bytes", "hardly used", "another device", "only one")
             ]
-    seen = evidence(ring() | {("n1", 3): device("n1", 1)})
+    calls = (InspectedCalls("AllReduce", 1, 2, 1, 1, 1.0, 1.0),)
+    seen = evidence(ring() | {("n1", 3): device("n1", 1)}, calls=calls)
     lines += [f"{each.node} {each.name} {each.seconds} {each.looks}" for each in loads(seen)]
     lines += [shown(device_at(seen)), shown(inspected_calls(seen))]
     seen = evidence(ring(), names=("n0", "n1"))
