@@ -72,7 +72,7 @@ def match(gpu: WorkerGpu, gpus: Sequence[Gpu]) -> int | None:
     """The index in ``gpus`` of the GPU that a worker described, by UUID, else by PCI bus; None where no GPU fits."""
     uuid, bus = gpu.uuid.lower(), gpu.pci.lower()
     for at, each in enumerate(gpus):
-        if uuid and each.uuid and each.uuid.lower() == uuid:
+        if each.uuid and each.uuid.lower() == uuid:
             return at
     for at, each in enumerate(gpus):
         known = uuid and each.uuid  # and is another

@@ -203,7 +203,9 @@ def _too_much(name: str, figures: str) -> Conclusion:
         text = "more than packets leave room for, so the switches may have reduced (SHARP)"
         return Conclusion("depends", f"{figures}: {text}", "look for CollNet or NVLS+SHARP in NCCL's log")
     text = "more of what was sold than packets leave room for"
-    return Conclusion("depends", f"{figures}: {text}", "check the rate of the rails and the target in the profile")
+    return Conclusion(
+        "depends", f"{figures}: {text}", "check the rate of the rails and the target in the profile"
+    )
 
 
 def _impossible(

@@ -39,7 +39,7 @@ from bench.store.rows import rows
 from golden import Golden, opened, shown
 from made_nodes import interface, node, nodes
 from test_nvlink_domain import NVL72, RACK, tray
-from test_readings import LAMBDA, at, case, ring_bytes
+from test_readings import LAMBDA, at, case, ring_bytes, socket_profile
 from tests import runs
 
 SIZE = 1 << 30
@@ -55,6 +55,7 @@ PARTS = (
     "clocks",
     "phases",
     "targets",
+    "targets of sockets",
     "readings together",
     "one node alone",
     "rows",
@@ -281,6 +282,7 @@ def test_bytes_of_a_call(golden: Golden) -> None:
         "made": ([(one, [replace(row, made=1)])], {}),
         "none": ([(one, [])], {}),
         "twice": ([(one, [row, row])], {}),
+        "uneven": ([(replace(one, groups=((0, 1, 8),)), [replace(row, ranks=(0, 1, 8))])], {}),
     }
     for size in (8, (1 << 20) - 64, 1 << 20, (1 << 20) + 64):
         sized = case("all_reduce", "ring", size)
@@ -538,6 +540,32 @@ def test_targets(golden: Golden) -> None:
             )
             lines.append(f"{name}{how} → {shown(said)}")
     golden.hold("targets", told_once(lines))
+
+
+def test_targets_of_sockets(golden: Golden) -> None:
+    """A call of gloo is a reading of all rails only where there is one."""
+    lines = []
+    pair = case("p2p_bidirectional", "rails", 1 << 22, groups=((0, 1),), rail="own")
+    cases = [
+        (one, at(one, 0.11))
+        for one in (
+            pair,
+            case(size=1 << 24, groups=((0, 1),)),
+            case("all_gather", size=1 << 24, groups=((0, 1),)),
+        )
+    ]
+    for count in (1, 2):
+        for phase in ("rails", "collectives"):
+            faces = dict.fromkeys([f"eth{at_}" for at_ in range(1, count + 1)], 5 * 10**8)
+            run = made(
+                cases, where=runs.ranks(2, 1), backend="gloo", counters=counted(("n0", "n1"), faces, phase)
+            )
+            found = of_target(Evidence(run, socket_profile(count)))
+            readings = [(each.name, each.rate, each.share, each.text) for each in found.readings]
+            lines.append(
+                f"{count} {phase}: {shown((found.status, found.odd, found.text, found.source, readings))}"
+            )
+    golden.hold("targets of sockets", lines)
 
 
 def test_readings_together(golden: Golden) -> None:

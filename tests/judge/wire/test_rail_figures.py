@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, collective, link, p2p, users_of, verbs
+from bench.judge.wire.rail_layers import _losses
 from bench.model.facts import Port
 from bench.model.profile import load
 from made_nodes import node
@@ -122,6 +123,38 @@ def test_a_rail_that_nccl_measured_in_one_direction_has_no_figure(lacking) -> No
         assert math.isnan(found.rate) and found.text == "not measured with the partners of this rail"
     else:
         assert found.rate == 47e9 and found.text.startswith("sends 48.00 GB/s")
+
+
+FLOOR = 0.88 * 49.5e9
+
+
+@pytest.mark.parametrize(
+    ("verbs_", "p2p_", "collective_", "lost"),
+    [
+        (49.5e9, 48e9, 45e9, {}),
+        (49.5e9, FLOOR, 0.88 * FLOOR, {}),
+        (49.5e9, 0.999 * FLOOR, 45e9, {"p2p": 49.5e9}),
+        (49.5e9, 48e9, 0.87 * 48e9, {"collective": 48e9}),
+        (49.5e9, math.nan, 0.87 * FLOOR, {"collective": FLOOR}),
+        (49.5e9, 0.0, 0.87 * FLOOR, {"p2p": 49.5e9, "collective": FLOOR}),
+        (49.5e9, 0.0, 0.89 * FLOOR, {"p2p": 49.5e9}),
+        (49.5e9, math.nan, math.nan, {}),
+        (30e9, 29e9, 28e9, {"verbs": 50e9}),
+        (math.nan, 1.0, 1.0, {}),
+    ],
+)
+def test_each_layer_is_held_against_the_one_below_or_against_what_that_should_have_given(
+    verbs_, p2p_, collective_, lost
+) -> None:
+    seen = SimpleNamespace(
+        evidence=SimpleNamespace(profile=load("lambda-1cc-h100")),
+        by_rail={},
+        links={("n0", "mlx5_1/1"): 50e9},
+    )
+    rates = {"link": 50e9, "verbs": verbs_, "p2p": p2p_, "collective": collective_}
+    figures = {name: Figure(rate) for name, rate in rates.items()}
+    found = _losses(seen, SimpleNamespace(name="n0"), Port("mlx5_1", 1, rate=50e9), figures)
+    assert {each.layer: each.below for each in found} == pytest.approx(lost)
 
 
 def test_ranks_that_share_rails_each_count_with_their_share() -> None:
