@@ -458,6 +458,8 @@ def test_targets(golden: Golden) -> None:
     forced, rails = (ring, row), (pair, at(pair, 48.0))
     shots = counted(("n0", "n1"), words)
     pinned = replace(pair, phase="pinned-0", id="pinned")
+    four = replace(pair, id="four", groups=((0, 1, 8, 9),))
+    beside = replace(pair, id="beside", groups=((0, 1),))
     seen: dict[str, Run] = {
         "all three": made([forced, rails], counters=shots),
         "two rings": made([forced, (gather, at(gather, 300.0)), rails], counters=shots),
@@ -470,6 +472,8 @@ def test_targets(golden: Golden) -> None:
         "small pairs too": made([forced, (small, at(small, 20.0)), rails]),
         "a pair without a figure": made([forced, (pair, [*at(pair, 48.0)[:7], blank[7]])]),
         "pairs of another phase": made([forced, (pinned, at(pinned, 48.0))]),
+        "four side by side": made([forced, rails, (four, at(four, 40.0))]),
+        "pairs inside a node": made([forced, rails, (beside, at(beside, 300.0))]),
         "counters of the rails alone": made([forced, rails], counters=counted(("n0", "n1"), words, "rails")),
         "counters of collectives": made(
             [(auto, at(auto, 365.0)), rails], counters=counted(("n0", "n1"), words, "collectives")

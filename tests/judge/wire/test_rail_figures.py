@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from bench.judge.evidence import Evidence
 from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, collective, link, p2p, users_of, verbs
+from bench.judge.wire.rail_latency import of_latencies
 from bench.judge.wire.rail_layers import _losses
 from bench.model.facts import Port
+from bench.model.lines import PerftestTool
 from bench.model.profile import load
-from made_nodes import node
+from made_nodes import node, nodes
+from made_nodes import seen as seen_
 
 
 def view(able: tuple[str, ...], **missing: str) -> SimpleNamespace:
@@ -123,6 +128,23 @@ def test_a_rail_that_nccl_measured_in_one_direction_has_no_figure(lacking) -> No
         assert math.isnan(found.rate) and found.text == "not measured with the partners of this rail"
     else:
         assert found.rate == 47e9 and found.text.startswith("sends 48.00 GB/s")
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        (PerftestTool("n1", "6.24", latency=True), ""),
+        (PerftestTool("n1", "6.24", latency=False), "ib_write_lat is not installed on two nodes"),
+        (
+            PerftestTool("n1", "", missing="no perftest", latency=True),
+            "ib_write_lat is not installed on two nodes",
+        ),
+    ],
+)
+def test_a_latency_is_missed_only_where_two_nodes_could_measure_it(other, left) -> None:
+    tools = (PerftestTool("n0", "6.24", latency=True), other)
+    found = of_latencies(Evidence(replace(seen_(nodes(2)).run, verbs=tools), load("lambda-1cc-h100")))
+    assert (found.left, len(found.at)) == (left, 0 if left else 16)
 
 
 FLOOR = 0.88 * 49.5e9
