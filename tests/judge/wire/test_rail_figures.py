@@ -143,7 +143,7 @@ def test_a_rail_that_nccl_measured_in_one_direction_has_no_figure(lacking) -> No
 )
 def test_a_latency_is_missed_only_where_two_nodes_could_measure_it(other, left) -> None:
     tools = (PerftestTool("n0", "6.24", latency=True), other)
-    found = of_latencies(Evidence(replace(seen_(nodes(2)).run, verbs=tools), load("lambda-1cc-h100")))
+    found = of_latencies(Evidence(replace(seen_(nodes(2)).run, perftest=tools), load("lambda-1cc-h100")))
     assert (found.left, len(found.at)) == (left, 0 if left else 16)
 
 
