@@ -39,7 +39,8 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A gate of a machine with these facts and counters; the state lies in ``tmp_path``."""
 
     def at(machine: Node, counters: Snapshot, **changes: Any) -> GateAnswer:
-        monkeypatch.setattr(subject, "probe", lambda: machine)
+        host = replace(machine.host, clock=time.time())  # the gate asks the machine itself, now
+        monkeypatch.setattr(subject, "probe", lambda: replace(machine, host=host))
         monkeypatch.setattr(subject, "snapshot", lambda: counters)
         options = GateOptions("lambda-1cc-h100", LAMBDA, state=tmp_path / "gate.json")
         return gate(replace(options, **changes))
