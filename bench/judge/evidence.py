@@ -9,7 +9,7 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from bench import __version__
-from bench.model.facts import Node
+from bench.model.facts import Gpu, Node
 from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails
@@ -174,6 +174,11 @@ class Evidence:
     def gpu_of_rank(self) -> Mapping[int, int | None]:
         """Rank → place of its GPU in the facts of its node; None where it is not known."""
         return placed(self.run)
+
+    def gpu_of(self, rank: int) -> Gpu | None:
+        """The GPU of a rank; None where it is not known which it is."""
+        place = self.gpu_of_rank.get(rank)
+        return None if place is None else self.facts[self.run.node_of[rank]].gpus[place]
 
     @cached_property
     def rail_names(self) -> tuple[str, ...]:

@@ -203,10 +203,10 @@ def host_copies(evidence: Evidence) -> Iterator[Finding]:
 def _link(row: Row, evidence: Evidence) -> float:
     """Bytes/s that can pass between a GPU and its host; infinite where PCI Express is not all that joins the two."""
     rank = row.measurement.ranks[0]
-    node, at = evidence.facts.get(evidence.run.node_of.get(rank, "")), evidence.gpu_of_rank.get(rank)
-    gpu = node.gpus[at] if node and at is not None and at < len(node.gpus) else None
-    # a virtual machine may show any link
-    if gpu is None or node is None or node.host.virtual or BESIDE_ITS_CPU.search(gpu.name or "GB0"):
+    gpu = evidence.gpu_of(rank)
+    if gpu is None or BESIDE_ITS_CPU.search(gpu.name or "GB0"):
+        return math.inf
+    if evidence.facts[evidence.run.node_of[rank]].host.virtual:  # which may show any link
         return math.inf
     return carried_by_pci(gpu.pci, virtual=False) or math.inf
 

@@ -190,9 +190,8 @@ def _memory(evidence: Evidence) -> Iterator[Finding]:
     """Each GPU whose memory clock stayed below nine tenths of its maximum in the whole run."""
     top = _highest(evidence.run.health, "clock_memory")
     for rank in evidence.ranks:
-        place, node = evidence.gpu_of_rank.get(rank.rank), evidence.facts.get(rank.node)
-        most = node.gpus[place].clock_memory_max if node and place is not None else None
-        reached = top.get(rank.rank)
+        gpu, reached = evidence.gpu_of(rank.rank), top.get(rank.rank)
+        most = gpu.clock_memory_max if gpu else None
         if most and reached is not None and reached < LEAST_OF_MEMORY * most:
             text = f"its memory clock was at most {reached / MEGA:.0f} MHz in the whole run"
             yield Finding(

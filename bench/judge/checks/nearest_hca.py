@@ -64,7 +64,7 @@ def _across(rank: Rank, processes: tuple[LogProcess, ...], evidence: Evidence) -
 def _of_rank(rank: Rank, processes: tuple[LogProcess, ...], evidence: Evidence) -> Finding:
     used = sorted({names for process in processes for names in _used(process)})
     node, at = evidence.facts.get(rank.node), evidence.gpu_of_rank.get(rank.rank)
-    if node is None or at is None or at >= len(node.gpus):
+    if node is None or at is None:
         where = f"rank {rank.rank} ({rank.node}, local rank {rank.local_rank})"
         return Finding(where, None, "its GPU is not in the facts")
     gpu = node.gpus[at].index

@@ -101,9 +101,7 @@ def _no_nvlink(evidence: Evidence) -> str:
 )
 def nvlink(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """NCCL's channels between GPUs of a node that NVLink joins go by P2P, not by host memory or a network."""
-    here = {(node.name, at): gpu for node in evidence.nodes for at, gpu in enumerate(node.gpus)}
-    places = {rank: (evidence.run.node_of[rank], at) for rank, at in evidence.gpu_of_rank.items()}
-    gpus = {rank: here[place] for rank, place in places.items() if place in here}
+    gpus = {rank: gpu for rank in evidence.run.node_of if (gpu := evidence.gpu_of(rank))}
     # a channel names ranks of its communicator: only where all are of the whole job are they the run's
     world = {len(evidence.ranks)}
     plain = [

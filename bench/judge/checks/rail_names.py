@@ -134,7 +134,7 @@ def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], rails: Rails
             continue
         text, (usual, most) = f"is next to {', '.join(tied)}", votes[at].most_common(1)[0]
         ok = None
-        if due and not set(due) <= set(tied):
+        if not set(due) <= set(tied):
             text += f"; by the order of the profile's devices it has {joined(due)}"
         elif not mine:
             text += ": which of these are its own is not known"
