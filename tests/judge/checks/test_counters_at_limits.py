@@ -22,7 +22,7 @@ from bench.judge.evidence import Evidence
 from bench.model.counters import Snapshot
 from bench.model.facts import Node, NvLink
 from bench.model.kernel_log import KERNEL, KernelLog
-from bench.model.lines import CounterLine, HealthLine, Joined
+from bench.model.lines import CounterLine, HealthLine, Joined, Loss
 from bench.model.measurement import Extra
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Verdict
@@ -186,6 +186,9 @@ def excluded_bytes() -> list[str]:
             "its bytes not known",
             *said("exclusion.bytes", run({}, want, machines=lost, rows=CROSSING)),
         ]
+    bare = [replace(machine(0), ports=machine(0).ports[:1]), machine(1), machine(2)]
+    evidence = run(moved("mlx5_0/1", 300_000_000), machines=bare, rows=CROSSING)
+    lines += ["no rails on n0", *said("exclusion.bytes", evidence)]
     renamed = replace(SMALL, rails=replace(SMALL.rails, excluded=("mlx5_bond_0",)))
     lines += ["renamed", *said("exclusion.bytes", run({}, renamed, rows=CROSSING))]
     lines += ["by gloo", *said("exclusion.bytes", run({}, rows=CROSSING, backend="gloo"))]
@@ -314,6 +317,17 @@ def errors() -> list[str]:
         *said("growth.errors", run({}, plain)),
         *said("growth.errors", run({}, plain, phases=())),
     ]
+    roce = replace(SMALL, rails=replace(SMALL.rails, kind="roce"))
+    read: Sequence[tuple[dict[str, int], dict[str, int]]] = (
+        ({}, {}), ({"port_xmit_data": 0}, {}), ({}, {"out_of_sequence": 0}), ({}, {"packet_seq_err": 0}),
+    )  # fmt: skip
+    for counters, hw in read:
+        changed = {"link_layer": "Ethernet", "counters": counters, "hw_counters": hw}
+        here = [
+            replace(one, ports=tuple(replace(each, **changed) for each in one.ports))
+            for one in map(machine, range(3))
+        ]
+        lines += [f"RoCE {counters} {hw}", *said("growth.errors", run({}, roce, machines=here))]
     evidence = run({})
     missing = Evidence(replace(evidence.run, counters=evidence.run.counters[:3]), SMALL)
     lines += ["no reading after", *said("growth.errors", missing)]
@@ -375,13 +389,14 @@ def retransmissions() -> list[str]:
                 ("throttled_usec", waited * 10**6),
             )
         }
+        twice = {**growth, **{("ring", *key[1:]): more for key, more in growth.items()}}
         worse = {
             **growth,
             ("ring", 0, "cpu", "cpu", "nr_periods"): 40,
             ("ring", 0, "cpu", "cpu", "nr_throttled"): 8,
             ("ring", 0, "cpu", "cpu", "throttled_usec"): 9,
         }
-        for name, planted in (("one phase", growth), ("two phases", worse)):
+        for name, planted in (("one phase", growth), ("two phases", worse), ("twice", twice)):
             lines += [f"{periods} {times} {name}", *said("growth.throttling", _with_cpu(planted))]
     lines += ["no quota", *said("growth.throttling", run({}))]
     evidence = run({})
@@ -429,6 +444,9 @@ def shares() -> list[str]:
             f"{backend} {phases}",
             *said("rails.share", run({}, want, rows=big, backend=backend, phases=phases)),
         ]
+    lost_case = run({}, rows=big, busy=10**11)
+    losses = (Loss(big[0].case.id, "it hung"),)
+    lines += ["a case was lost", *said("rails.share", Evidence(replace(lost_case.run, losses=losses), SMALL))]
     return [*lines, "one node", *said("rails.share", run({}, machines=[machine(0)]))]
 
 
@@ -871,6 +889,28 @@ def wiring() -> list[str]:
     return lines
 
 
+@part("wiring that lacks something")
+def odd_wiring() -> list[str]:
+    """Nothing was recorded, or of some nodes; a node hears itself; it was asked for, or was not."""
+    lines, path = [], Path(FOLDER.name) / "odd"
+    (path / LOGS).mkdir(parents=True)
+    own = {
+        name: {"heard": [["eth1", other, "eth1"]], "silent": {}}
+        for name, other in (("n0", "n1"), ("n1", "n0"))
+    }
+    itself = {**own, "n2": {"heard": [["eth1", "n2", "eth2"]], "silent": {}}}
+    for told in ("null", {}, {"n0": own["n0"]}, own, itself):
+        (path / LOGS / WIRING).write_text(told if isinstance(told, str) else json.dumps(told))
+        for count in (2, 3):
+            evidence = seen([pod(at) for at in range(count)], each=2, backend="gloo", path=path)
+            lines += [f"{len(told)} of {count}", *said("rails.wiring", Evidence(evidence.run, SOCKETS))]
+    nothing = seen([pod(0), pod(1)], each=2, backend="gloo")
+    for want, command in itertools.product((SOCKETS, SMALL), (("railgauge",), ("railgauge", "--cross-rail"))):
+        run_ = replace(nothing.run, manifest=replace(nothing.manifest, command=command))
+        lines += [f"{command}", *said("rails.wiring", Evidence(run_, want))]
+    return lines
+
+
 @part("lost packets")
 def lost_packets() -> list[str]:
     """Transfers that failed after they had connected, by their phase, rail and stage."""
@@ -896,7 +936,7 @@ def lost_packets() -> list[str]:
         found = [
             swallowed(Subject(kind, node, peer, "eth1"), evidence)
             for node, peer in (("n0", "n1"), ("n0", ""), ("n2", ""), ("n0", "n2"))
-        ]  # type: ignore[arg-type]
+        ]
         lines.append(f"{phase} {stage} {rail} {kind}: {found}")
     return lines
 

@@ -18,9 +18,10 @@ import runs
 from bench import __version__
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
+from bench.judge.wire.group_shape import NO_LAYOUT
 from bench.model.lines import Joined, PhaseMark
-from bench.model.measurement import Extra, Mismatch, Window
-from bench.model.profile import LARGE, Limit, Profile
+from bench.model.measurement import Extra, Mismatch, RankSkew, Window
+from bench.model.profile import LARGE, Limit, Profile, Rails
 from bench.model.verdict import Bound, Verdict
 from bench.plan import Request, sweep_cases
 from bench.plan.names import BUDGET, GIVEN_UP
@@ -53,15 +54,21 @@ def row(
     phase: str = "collectives",
     algorithm: str = "auto",
     root: int = 0,
+    rail: str = "",
     **changes: Any,
 ) -> Row:
     request = Request(name, size, size, algorithm=algorithm, root=root)
-    case = sweep_cases(phase, request, (tuple(ranks),))[0]
+    case = replace(sweep_cases(phase, request, (tuple(ranks),))[0], rail=rail)
     return row_of(case, runs.measured(case, seconds, **{"width": 0.0, **changes})[0])
 
 
 def blocks(ranks: int, *seconds: float) -> tuple[tuple[float, ...], ...]:
     return tuple((each,) * ranks for each in seconds)
+
+
+def jittered(ranks: int, *seconds: float) -> tuple[tuple[float, ...], ...]:
+    """Blocks that no clock shows as alike to the last digit."""
+    return blocks(ranks, *(each * (1 + at / 1e6) for at, each in enumerate(seconds)))
 
 
 def seen_rows(rows: Sequence[Row], want: Profile = SMALL, **made: Any) -> Evidence:
@@ -286,7 +293,7 @@ def results() -> list[str]:
         "two": {"wrong": (0, 1, 1, 0), "mismatches": (Mismatch(1, 5, 3, 1.5, 4.0), Mismatch(2, 6, 2, 0, 4.0))},
         "all ranks alike": {"wrong": (1,) * 4, "mismatches": tuple(Mismatch(at, 5, 2, 1.0, 2.0) for at in range(4))},
     }  # fmt: skip
-    for collective in ("all_reduce", "all_gather", "broadcast", "gather", "p2p_ring"):
+    for collective in ("all_reduce", "all_gather", "gather", "p2p_ring"):
         for name, changes in name_of.items():
             rows = [
                 row(collective, 4096, root=1 if collective in ("broadcast", "gather") else 0, **changes),
@@ -335,7 +342,11 @@ def clocks() -> list[str]:
     """Times that cannot be, and those that just can; the run began at 1.7e9 and lasted for an hour."""
     lines = []
     begun, ended = 1.7e9, 1.7e9 + 3600
-    usual: dict[str, Any] = {"started": begun + 10, "ended": begun + 20}
+    usual: dict[str, Any] = {
+        "started": begun + 10,
+        "ended": begun + 20,
+        "pipelined": jittered(4, *(1e-3,) * 6),
+    }
     several: dict[str, dict[str, Any]] = {
         "well": {},
         "no time": {"pipelined": (), "isolated": (0.0,)},
@@ -343,7 +354,7 @@ def clocks() -> list[str]:
         "negative": {"pipelined": blocks(4, -1e-3)},
         "one infinite": {"isolated": (1e-3, math.inf)},
         "one NaN": {"pipelined": blocks(4, 1e-3, math.nan, 1e-3)},
-        "three ranks": {"pipelined": blocks(3, 1e-3, 1e-3)},
+        "three ranks": {"pipelined": jittered(3, 1e-3, 1e-3)},
         "more calls than made": {"made": 20},
         "as many calls as made": {"made": 36},
         "one call fewer": {"made": 35},
@@ -367,7 +378,7 @@ def clocks() -> list[str]:
             (2, 2, 10),
             (1, 2, 60),
         ):
-            own = blocks(4, *(seconds * (times if at < slow else 1) for at in range(of)))
+            own = jittered(4, *(seconds * (times if at < slow else 1) for at in range(of)))
             several[f"{seconds} {slow} of {of} slow by {times}"] = {
                 "pipelined": own,
                 "isolated": (seconds,) * 12,
@@ -375,7 +386,7 @@ def clocks() -> list[str]:
             }
         for share in (0.09, 0.1, 0.11, 9.0, 10.0, 10.02, 19.0, 30.0):
             several[f"{seconds} a call by itself {share}"] = {
-                "pipelined": blocks(4, *(seconds,) * 6), "isolated": (share * seconds,) * 12, "ended": begun + 2000,
+                "pipelined": jittered(4, *(seconds,) * 6), "isolated": (share * seconds,) * 12, "ended": begun + 2000,
             }  # fmt: skip
     for lasted in (0.0, 0.018, 0.0181, 0.0182, 0.0183, 0.019, 0.02, 0.03, 0.037, 0.0372):
         several[f"lasted {lasted}"] = {"started": begun + 10, "ended": begun + 10 + lasted}
@@ -391,7 +402,9 @@ def clocks() -> list[str]:
                 f"{name} {backend} {phase}: {each.status.value} {each.subject} {each.measured}"
                 for each in found
             ]
-    evidence = seen_rows([row("all_reduce", 4096, started=begun - 1e5, ended=begun)])
+    evidence = seen_rows(
+        [row("all_reduce", 4096, started=begun - 1e5, ended=begun, pipelined=jittered(4, *(1e-3,) * 6))]
+    )
     for end in (None, begun - 1, begun, begun + 1):
         lines += [f"{end}", *map(line, CHECKS["clock"](Evidence(replace(evidence.run, ended=end), SMALL)))]
     return lines
@@ -514,6 +527,140 @@ def rows_against_nothing() -> list[str]:
             for backend in ("nccl", "gloo"):
                 found = CHECKS["limits.rows"](seen_rows(rows, want, backend=backend))
                 lines += [f"{name} {len(want.limits)} {backend}", *map(line, found)]
+    return lines
+
+
+def between(
+    seconds: float, pair: tuple[int, int], phase: str = "rails", number: int = 0, **changes: Any
+) -> Row:
+    """A transfer of a round of the schedule."""
+    one = row("p2p", LARGE, seconds, ranks=pair, phase=phase, **changes)
+    case = replace(one.case, id=f"{one.case.id}/round-{number}/{pair[0]}-{pair[1]}")
+    return row_of(case, replace(one.measurement, case=case.id))
+
+
+@part("limits.rail_rate")
+def rail_rates() -> list[str]:
+    """Transfers at the bound and below it, slow once and fast when repeated, and more than are told by name."""
+    lines = []
+    pairs_ = [(0, 2), (2, 0), (1, 3), (3, 1)]
+    usual = [between(1e-2, pair) for pair in pairs_]
+    rate = usual[0].algbw
+    slow, slower = between(2e-2, (0, 2)), between(3e-2, (0, 2))
+
+    def again(pair: tuple[int, int], *seconds: float) -> list[Row]:
+        return [between(each, pair, "rails-again", at) for at, each in enumerate(seconds)]
+
+    def four(pair: tuple[int, int]) -> list[Row]:
+        return again(pair, *(1e-2,) * 4)
+
+    several: dict[str, Sequence[Row]] = {
+        "alike": usual,
+        "one slow": [slow, *usual[1:]],
+        "all slow": [between(2e-2 + at / 1e3, pair) for at, pair in enumerate(pairs_)],
+        "slow once": [slow, *usual[1:], *again((0, 2), 1e-2, 1e-2, 1e-2, 1e-2)],
+        "slow twice": [slow, *usual[1:], *again((0, 2), 1e-2, 2e-2, 1e-2, 1e-2)],
+        "slow three times": [slow, *usual[1:], *again((0, 2), 2e-2, 2e-2, 1e-2, 1e-2)],
+        "repeats cut short": [slow, *usual[1:], *again((0, 2), 1e-2, 1e-2)],
+        "repeats cut short, all fast": [*usual, *again((0, 2), 1e-2, 1e-2)],
+        "a repeat without time": [slow, *usual[1:], *(replace(each, algbw=math.nan) for each in again((0, 2), 1e-2))],
+        "two of one port": [slow, between(2e-2, (2, 0)), *usual[2:], *four((0, 2)), *four((2, 0))],
+        "two of two rails": [slow, usual[1], between(2e-2, (1, 3)), usual[3], *four((0, 2)), *four((1, 3))],
+        "failed": [between(1e-2, (0, 2), extra=Extra(failed="reset", rail="mlx5_1/1")), *usual[1:]],
+        "pinned": [*usual, *(between(each, (0, 2), "pinned-1", rail="mlx5_1/1") for each in (2e-2, 1e-2))],
+        "slowest last": [*usual[:3], slower],
+        "inside": [between(1e-2, (0, 1), "inside")],
+        "nothing": [],
+    }  # fmt: skip
+    for name, rows in several.items():
+        for share in NEAR if name == "alike" else (0.99,):
+            want = replace(SMALL, limits=(limit("p2p", "rail_rate", share * rate),))
+            lines += [f"{name} {share}", *said("limits.rail_rate", seen_rows(rows, want))]
+    one = [replace(node(0), gpus=node(0).gpus[:2])]
+    lines += ["one node", *said("limits.rail_rate", seen_rows([], want, machines=one))]
+    evidence = seen_rows([], want)
+    imported = replace(evidence.run, manifest=replace(evidence.manifest, launcher=IMPORTED))
+    lines += ["imported", *said("limits.rail_rate", Evidence(imported, want))]
+    wide = [replace(node(0), name=f"n{at}", gpus=(), ports=node(0).ports[:3]) for at in range(10)]
+    for count in (16, 17):
+        rows = [between(2e-2 + at / 1e3, (at, at + 2)) for at in range(count)]
+        lines += [f"{count} slow", *said("limits.rail_rate", seen_rows(rows, want, machines=wide))]
+    return lines
+
+
+@part("stragglers")
+def stragglers() -> list[str]:
+    """Calls that take as long as the bounds allow and longer, with somebody who is waited for and without."""
+    lines = []
+    one = row("all_reduce", LARGE, isolated=(1e-2,) * 12)
+    for share in (0.9, 1.0, 1.1, 1.5):
+        for late in (0, 6, 12):
+            apart = RankSkew(
+                short=(0, late, 0, 0), short_by=(0.0, 5e-3, 0.0, 0.0), shortest=(0, late, 0, 0),
+                long=(0, 0, 0, 0), long_by=(0.0,) * 4, longest=(0, 0, 0, 0),
+            )  # fmt: skip
+            rows = [row_of(one.case, replace(one.measurement, apart=apart))]
+            limits = (
+                limit("all_reduce", "busbw", share * one.busbw),
+                limit("all_reduce", "p50", 1e-2 / share),
+            )
+            for given in (limits, limits[:1], limits[1:], ()):
+                found = CHECKS["blame.stragglers"](seen_rows(rows, replace(SMALL, limits=given)))
+                lines += [
+                    f"{share} {late} {len(given)}: {each.status.value} {each.message}" for each in found
+                ]
+    return [*lines, *said("blame.stragglers", seen_rows([one], replace(SMALL, limits=limits)))]
+
+
+@part("imports")
+def imports() -> list[str]:
+    lines = []
+    for settings in (
+        Settings(files=("a.txt", "b.txt")),
+        Settings(files=("a.txt",), problems=("it is cut short", "two figures differ")),
+        Settings(files=("a.txt",), faults=("the tool ended with 1",)),
+        Settings(files=("a.txt",), layout=NO_LAYOUT),
+    ):
+        evidence = seen_rows([row("all_reduce", 4096, pipelined=jittered(4, *(1e-3,) * 6))])
+        for launcher in (IMPORTED, "openmpi"):
+            manifest = replace(evidence.manifest, settings=settings, launcher=launcher)
+            for ended in (None, 1.7e9):
+                run = replace(evidence.run, manifest=manifest, ended=ended)
+                for check in ("import.whole", "coverage.end", "coverage.command", "clock"):
+                    lines += [f"{launcher} {check}", *said(check, Evidence(run, SMALL))]
+    return lines
+
+
+@part("wire")
+def wires() -> list[str]:
+    """A figure above its ceiling, shares of the target at their bound, rows that are no test of the rails."""
+    lines = []
+    one = row("all_reduce", LARGE * 16)
+    for speed in (1e-4, 0.02, 0.05, 0.5):
+        rows = [
+            row("all_reduce", LARGE * 16, speed),
+            row("all_reduce", LARGE * 16, speed, phase="steady"),
+            row("all_gather", LARGE, speed, ranks=(0, 2)),
+            row("p2p", LARGE, speed, ranks=(0, 1), phase="inside"),
+            row("all_reduce", 4096, speed, extra=Extra(failed="x")),
+        ]
+        for share in (0.85, 1.0):
+            want = replace(SMALL, limits=(limit("all_reduce", "wire_share", share),))
+            for check in ("wire.ceiling", "wire.share", "wire.target"):
+                lines += [
+                    f"{speed} {share} {check}",
+                    *said(check, seen_rows(rows[:1] if check == "wire.share" else rows, want)),
+                ]
+    failed = [row("all_reduce", LARGE, extra=Extra(failed="x"))]
+    for rows in (failed, [one], []):
+        for want in (
+            SMALL,
+            replace(SMALL, rails=replace(SMALL.rails, rate=None)),
+            replace(SMALL, rails=Rails()),
+        ):
+            want = replace(want, limits=(limit("all_reduce", "wire_share", 0.85),))
+            for check in ("wire.ceiling", "wire.share", "wire.target"):
+                lines += [f"{len(rows)} {check}", *said(check, seen_rows(rows, want))]
     return lines
 
 

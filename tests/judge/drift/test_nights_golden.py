@@ -153,7 +153,6 @@ SLOW: dict[str, made.Slow] = {
     if case.collective == "all_reduce"
     else 1.0,
     "faster": lambda case, group: 0.5 if case.collective == "all_gather" else 1.0,
-    "impossible": lambda case, group: 0.1 if case.collective == "all_gather" else 1.0,
     "a rail": lambda case, group: 1.3 if case.collective == "p2p" and 5 in group else 1.0,
     "two rails of one node": lambda case, group: 1.3 if case.collective == "p2p" and {4, 5} & {*group} else 1.0,
     "the same rail of two nodes": lambda case, group: 1.3 if case.collective == "p2p" and {1, 3} & {*group} else 1.0,

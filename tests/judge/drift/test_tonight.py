@@ -236,6 +236,8 @@ def test_a_slow_rail_is_measured_again_with_healthy_ones_and_named(tmp_path):
         if (verdict.check, verdict.status) == ("drift.fleet", Status.FAIL)
     }
     assert "c1 rails, p2p, 4 MiB n2 rail 1" in failed
+    (slow,) = [each.measured for each in run.verdicts if each.subject == "c1 rails, p2p, 4 MiB n2 rail 1"]
+    assert "23.0 % worse than the median of its peers" in slow
     assert not any("n3" in subject or "n2 rail 0" in subject for subject in failed)
 
 
