@@ -145,7 +145,7 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
     if row.how is Certainty.RESET or (row.how is Certainty.EXACT and more < 0):
         text = f"{row.counter} was reset between two phases, so its growth there is not known"
         yield Finding(subject, None, text, step=FULL if row.group == PMA else UNREAD)
-    elif row.growth and more > 0:
+    elif more > 0:
         text = _grown(structs.replace(row, growth=more), window)
         text = text.replace(f"in phase “{WHOLE}”", "outside the phases")
         yield Finding(subject, False, text, float(more), step=STEPS.get(row.group))

@@ -47,10 +47,10 @@ RXE_PACKET = (
 
 
 class Moved(Struct, frozen=True, gc=False):
-    """Bytes over a device in a window, at least and at most; None: not known, ``how`` says why."""
+    """Bytes over a device in a window, at least and at most, and ``how`` they are known."""
 
-    least: float | None
-    most: float | None
+    least: float
+    most: float
     how: str
 
 
@@ -134,7 +134,7 @@ def _phase(
     on_rails = [_rails(window, evidence.rails) for window in here]
     known = [moved for moved in on_rails if moved is not None]
     total = sum(total for total, _ in known)
-    if needed and len(known) == len(here) and total < needed:
+    if len(known) == len(here) and total < needed:
         text = f"the rails' own counters show {show_size(round(total))} in phase “{phase_words(phase)}”"
         text += f", and {show_size(round(needed))} crossed at the least: they count nothing"
         yield Finding("all nodes", None, text)
@@ -190,7 +190,7 @@ def _crosses(phase: str, evidence: Evidence) -> bool:
 
 def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
     node_of = evidence.run.node_of
-    return len(group) > 1 and len({node_of.get(rank) for rank in group}) > 1
+    return len({node_of.get(rank) for rank in group}) > 1
 
 
 def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:
@@ -216,7 +216,7 @@ def _needed(evidence: Evidence) -> dict[str, float]:
 def _rails(window: CounterWindow, rails: Rails) -> tuple[float, float] | None:
     """(all bytes on the node's rails, their mean); None where one of them is not known."""
     found = [_moved(window, role) for role in rails_of(window.node, rails)]
-    known = [each.least for each in found if each.least is not None]
+    known = [each.least for each in found if isinstance(each, Moved)]
     if not found or len(known) < len(found):
         return None
     return sum(known), sum(known) / len(known)
@@ -228,8 +228,8 @@ def _judge(
     subject = f"{window.node.name} {role.name}"
     moved = _moved(window, role)
     where = f"in phase “{phase_words(window.phase)}” ({show_seconds(window.seconds)})"
-    if moved.least is None or moved.most is None:
-        return Finding(subject, None, f"its bytes {where} are not known: {moved.how}")
+    if isinstance(moved, str):
+        return Finding(subject, None, f"its bytes {where} are not known: {moved}")
     allowed = floor + RATE * window.seconds
     carried = f"carried {show_size(round(moved.least))} {where}"
     noise = f"{show_size(round(allowed))} would be noise{moved.how}"
@@ -261,10 +261,10 @@ def _without_earlier_traffic(
     """
     if found.ok:
         return found
-    carried = _moved(before, role).least if before else None
+    earlier = _moved(before, role) if before and before.seconds else None
     now, rate = (found.value or 0.0) / (window.seconds or 1.0), 0.0
-    if carried and before and before.seconds:
-        rate = carried / before.seconds
+    if before and isinstance(earlier, Moved) and earlier.least:
+        rate = earlier.least / before.seconds
         told = f"{found.measured}; before the first phase it carried {show_rate(rate)}, now {show_rate(now)}"
         found = replace(found, measured=told)
     goes_on = now <= MUCH_MORE * rate
@@ -279,8 +279,8 @@ def _without_earlier_traffic(
     )
 
 
-def _moved(window: CounterWindow, role: Role) -> Moved:
-    """Bytes in both directions; on an InfiniBand port without those of its IP interface."""
+def _moved(window: CounterWindow, role: Role) -> Moved | str:
+    """Bytes in both directions, on an InfiniBand port without those of its IP interface; or why they are not known."""
     traffic = bytes_moved(window.moved, role.name)
     if traffic.sent is None or traffic.received is None:
         return _by_packets(window, role, traffic.how)
@@ -306,10 +306,10 @@ def _ip(window: CounterWindow, port: Port | None) -> float:
     return float((bytes_.sent or 0) + (bytes_.received or 0) + HEADERS * packets)
 
 
-def _by_packets(window: CounterWindow, role: Role, why: str) -> Moved:
+def _by_packets(window: CounterWindow, role: Role, why: str) -> Moved | str:
     """Soft-RoCE counts packets and no bytes: at least and at most so much."""
     rows = [window.moved.find(role.name, HW, name) for name in ("sent_pkts", "rcvd_pkts")]
     counts = [row.growth for row in rows if row is not None and row.growth is not None]
     if len(counts) < 2:
-        return Moved(None, None, why)
+        return why
     return Moved(RXE_PACKET[0] * float(sum(counts)), RXE_PACKET[1] * float(sum(counts)), ", by packets")

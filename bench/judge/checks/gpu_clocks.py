@@ -66,10 +66,11 @@ def _reported(evidence: Evidence) -> dict[int, set[str]]:
 
 def _of_another(rank: int, node: str, lines: list[HealthLine], own: set[str]) -> Finding | None:
     """The finding where the clocks of a rank were sampled on another GPU than its worker's."""
-    odd = [line for line in lines if own and line.gpu and line.gpu.uuid and line.gpu.uuid not in own]
-    if not odd or not odd[0].gpu:
+    found = ((line.phase, line.gpu.uuid) for line in lines if own and line.gpu and line.gpu.uuid)
+    phase, odd = next(((phase, uuid) for phase, uuid in found if uuid not in own), ("", ""))
+    if not odd:
         return None
-    text = f"the clocks in phase {odd[0].phase} are of {odd[0].gpu.uuid}; its worker had {' and '.join(sorted(own))}"
+    text = f"the clocks in phase {phase} are of {odd}; its worker had {' and '.join(sorted(own))}"
     step = "see whether health.jsonl is of this run, then run again"
     return Finding(f"{node} rank {rank}", None, text, wanted="the GPU of its worker", step=step)
 

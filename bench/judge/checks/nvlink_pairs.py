@@ -67,7 +67,7 @@ def _findings(rows: list[Row], gpus: dict[int, int]) -> list[Finding]:
         share = row.busbw / usual if usual else math.nan
         found.append(Finding(f"GPU {gpus[a]} – GPU {gpus[b]}", ok, text, share))
     for rank, count in slow.items():
-        if count == len(gpus) - 1 > 1:
+        if count == len(gpus) - 1:
             text = f"is slow or silent in all {count} of its pairs: the GPU or its links, not the others"
             found.append(Finding(f"GPU {gpus[rank]}", False, text))
     return found

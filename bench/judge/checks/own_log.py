@@ -63,13 +63,14 @@ def own(evidence: Evidence) -> Iterator[Finding]:
 def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
     """Logs that were written on the host of another node; nothing where hosts of two nodes bear one name."""
     nodes = evidence.run.node_of
-    logs = [(each.given, each.host) for each in evidence.log.processes if each.given in nodes]
+    processes = evidence.log.processes
+    logs = [(each.given, each.host) for each in processes if each.given is not None and each.given in nodes]
     hosts: dict[str, Counter[str]] = {}
     for rank, host in logs:
-        hosts.setdefault(nodes[rank or 0], Counter())[host] += 1
+        hosts.setdefault(nodes[rank], Counter())[host] += 1
     owner = {found.most_common(1)[0][0]: node for node, found in hosts.items()}
     for rank, host in logs if len(owner) == len(hosts) else ():
-        if owner.get(host, node := nodes[rank or 0]) != node:
+        if owner.get(host, node := nodes[rank]) != node:
             text = f"its log was written on host {host}, as those of {owner[host]}, and it was on {node}"
             yield Finding(f"rank {rank}", None, text)
 

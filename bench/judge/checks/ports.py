@@ -289,14 +289,14 @@ def _lids(evidence: Evidence) -> Iterator[Finding]:
     a LID counts as one subnet's only where most LIDs are on one port.
     """
     ports = [
-        (f"{node.name} {role.name}", role.name, role.port)
+        (f"{node.name} {role.name}", role.name, (port.gid[:19], port.sm_lid, port.lid))
         for node in evidence.nodes
         for role in rails_of(node, evidence.rails)
-        if role.port and role.port.lid and role.port.sm_lid and role.port.gid
+        if (port := role.port) and port.lid and port.sm_lid and port.gid
     ]
-    where: dict[tuple[str, int | None, int | None], list[tuple[str, str]]] = {}
-    for subject, rail, port in ports:
-        where.setdefault(((port.gid or "")[:19], port.sm_lid, port.lid), []).append((subject, rail))
+    where: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
+    for subject, rail, address in ports:
+        where.setdefault(address, []).append((subject, rail))
     one_fabric = sum(len(found) == 1 for found in where.values()) > len(where) / 2
     for (prefix, manager, lid), found in where.items():
         same_rail = len({rail for _, rail in found}) < len(found)
@@ -308,11 +308,14 @@ def _lids(evidence: Evidence) -> Iterator[Finding]:
 
 def _subnets(node: Node, rails: Rails) -> str:
     """``fe80:0000:0000:0000 of the subnet manager with LID 1``, of each rail; "" where one is not known."""
-    ports = [role.port for role in rails_of(node, rails) if role.port]
-    if any(not (port.gid and port.lid and port.sm_lid) for port in ports):
-        return ""
-    found = {f"{(port.gid or '')[:19]} of the subnet manager with LID {port.sm_lid}" for port in ports}
-    return ", ".join(sorted(found))
+    found = {
+        f"{port.gid[:19]} of the subnet manager with LID {port.sm_lid}"
+        if port.gid and port.lid and port.sm_lid
+        else ""
+        for role in rails_of(node, rails)
+        if (port := role.port)
+    }
+    return "" if "" in found else ", ".join(sorted(found))
 
 
 @_each_rail
