@@ -17,11 +17,14 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 __all__ = ["evidence", "get_ready", "refresh", "seal_verdicts", "sealed_verdicts", "write", "write_pdf"]
 
 
-def evidence(folder: Path) -> str:
-    """Digest of everything that a report of this run folder depends on; take it before the folder is read."""
+def evidence(folder: Path, known: str = "") -> str:
+    """Digest of everything that a report of this run folder depends on; take it before the folder is read.
+
+    ``known``: its ``evidence_digest``, where that was taken before it was read.
+    """
     from .up_to_date import evidence as of_folder
 
-    return of_folder(folder)
+    return of_folder(folder, known)
 
 
 def write(judged: Evidence, digest: str = "") -> list[Path]:

@@ -26,7 +26,7 @@ from bench.model.verdict import Verdict
 from bench.store import TITLES, VERDICTS, RunError, read_file, write_file
 from bench.store.files import DRAWN
 from bench.store.run import Verdicts
-from bench.store.sums import PAGE, digest_of, digest_of_files, evidence_files, files_below
+from bench.store.sums import PAGE, digest_of, digest_of_files, evidence_digest, files_below
 
 from .text_cache import cached
 
@@ -34,11 +34,13 @@ LIBRARIES = ("altair", "msgspec", "numpy", "pandas", "pyarrow", "vl-convert-pyth
 PACKAGES = (Path(bench.__file__).parent, Path(__file__).parent)
 
 
-def evidence(folder: Path) -> str:
+def evidence(folder: Path, known: str = "") -> str:
     """Digest of all that the reports of a run folder are drawn from. Take it before the folder is read: a file that is
     written meanwhile then outdates the stamp, and the page is drawn again.
+
+    ``known``: its ``evidence_digest`` of a time before it was read; "" where that is still to be taken.
     """
-    return digest_of_files(folder, evidence_files(folder)) + digest_of(folder / TITLES)
+    return (known or evidence_digest(folder)) + digest_of(folder / TITLES)
 
 
 def is_current(judged: Evidence, digest: str) -> bool:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from bench.store import Run
 
 
-def write_report(judged: Evidence) -> None:
-    """Write the report files of a judged run; pandas and altair are imported only now."""
-    from reports import write
+def write_report(judged: Evidence, seen: str = "") -> None:
+    """Write the report files of a judged run; pandas and altair are imported only now.
 
-    write(judged)
+    ``seen``: the ``evidence_digest`` of its folder before it was read and judged; "" where the verdicts were only read.
+    """
+    from reports import evidence, write
+
+    write(judged, evidence(judged.run.path, seen) if seen else "")
 
 
 def where_report(out: Path) -> None:

@@ -35,11 +35,15 @@ NICE = 5  # less than torch's own import where both want the same processor, and
 
 @dataclass(frozen=True)
 class JudgedFolder:
-    """A run folder, the profile that it was judged by, and the verdicts, which may be nowhere on the disk."""
+    """A run folder, the profile that it was judged by, and the verdicts, which may be nowhere on the disk.
+
+    ``seen``: see ``write_report``.
+    """
 
     folder: str
     profile: str
     verdicts: tuple[Verdict, ...]
+    seen: str
 
 
 class ReportAhead:
@@ -70,21 +74,22 @@ class ReportAhead:
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
-    def write(self, judged: Evidence) -> None:
+    def write(self, judged: Evidence, seen: str = "") -> None:
         """Write the report files of a judged run. Raises RunError when a file cannot be written."""
-        error = self._answer(judged)
+        error = self._answer(judged, seen)
         if error is None:
-            write_report(judged)
+            write_report(judged, seen)
         elif error:
             raise RunError(error)
 
-    def _answer(self, judged: Evidence) -> str | None:
+    def _answer(self, judged: Evidence, seen: str) -> str | None:
         """Why the process could not write a file, "" where it wrote all; None where it does not answer."""
         if self._process is None:
             return None
         self._go_on(self._process)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            asked = JudgedFolder(str(judged.run.path.resolve()), judged.profile.text, judged.verdicts)
+            path = str(judged.run.path.resolve())
+            asked = JudgedFolder(path, judged.profile.text, judged.verdicts, seen)
             answer, _ = self._process.communicate(encode(asked))
             return str(json.loads(answer)["error"])
         return None
@@ -106,13 +111,13 @@ def main() -> None:
         return
     _step_back()
     from bench.judge.evidence import Evidence
-    from reports import get_ready, write
+    from reports import get_ready
 
     get_ready()
     asked = decode(JudgedFolder, sys.stdin.buffer.read())
     try:
         evidence = Evidence(load(Path(asked.folder)), parse(asked.profile, "the profile of the run"))
-        write(evidence.judged(asked.verdicts))
+        write_report(evidence.judged(asked.verdicts), asked.seen)
         error = ""
     except RunError as caught:
         error = str(caught)

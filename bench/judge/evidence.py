@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
@@ -89,6 +89,14 @@ class Evidence:
     def rows(self) -> tuple[Row, ...]:
         """Every measured row, in the order of measurement."""
         return rows(self.run)
+
+    @cached_property
+    def rows_in(self) -> Mapping[str, Sequence[Row]]:
+        """Phase → its rows."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.case.phase, []).append(row)
+        return found
 
     @cached_property
     def skipped(self) -> Mapping[str, str]:

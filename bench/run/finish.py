@@ -69,11 +69,12 @@ def finish(
     folder: Path,
     profile: Profile,
     watcher: Watcher,
-    report: Callable[[Evidence], None] | None,
+    report: Callable[[Evidence, str], None] | None,
     unwritten: str = "",
 ) -> int:
     """Judge a run folder, write verdicts and reports, show the result; the exit status.
 
+    ``report`` is given the digest of the evidence too, so that it can vouch for the verdicts; "" where it must not.
     ``unwritten``: why the last part of the folder could not be written; no file holds that reason.
     A verdict that cannot be written is shown all the same, and is no PASS: nobody could look it up.
     """
@@ -90,22 +91,24 @@ def _finish(
     folder: Path,
     profile: Profile,
     watcher: Watcher,
-    report: Callable[[Evidence], None] | None,
+    report: Callable[[Evidence, str], None] | None,
     unwritten: str,
 ) -> int:
+    seen = ""
     try:
         sync(folder)  # before a verdict is said, its evidence is on the disk
-        record_sums(folder)
+        seen = record_sums(folder)
     except RunError as error:
         unwritten = unwritten or str(error)
     run = load(folder)
     if unwritten:
-        run = replace(run, ended=None, notes=(*run.notes, f"{UNWRITTEN}{unwritten}"))
+        # judging the folder would say otherwise: no file of it holds this
+        run, seen = replace(run, ended=None, notes=(*run.notes, f"{UNWRITTEN}{unwritten}")), ""
     judged = judge(run, profile)
     unsaved = try_to_save(judged)
     watcher.finished(judged)  # before the drawing, which takes seconds
     if report and not unsaved:
-        unsaved = _drawn(judged, report)
+        unsaved = _drawn(judged, lambda found: report(found, seen))
     if not unsaved:
         return EXIT[status(judged)]
     watcher.say(unsaved)

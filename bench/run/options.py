@@ -80,7 +80,7 @@ class Options:
     rules: TimingRules = field(default_factory=TimingRules)
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
-    report: Callable[[Evidence], None] | None = None
+    report: Callable[[Evidence, str], None] | None = None
     before_measuring: Callable[[], None] = lambda: None
     gpus: int | None = None
     go_on: bool = False

@@ -61,12 +61,18 @@ def sums_text(sums: Mapping[str, str]) -> str:
 
 def evidence_digest(folder: Path) -> str:
     """One digest of all evidence: of the text of SHA256SUMS as it would be written now."""
-    return hashlib.sha256(sums_text(evidence_sums(folder)).encode()).hexdigest()
+    return _digest(sums_text(evidence_sums(folder)))
 
 
-def record_sums(folder: Path) -> None:
-    """Write SHA256SUMS. Raises RunError."""
-    write_file(folder, SUMS, sums_text(evidence_sums(folder)))
+def record_sums(folder: Path) -> str:
+    """Write SHA256SUMS; the ``evidence_digest``. Raises RunError."""
+    text = sums_text(evidence_sums(folder))
+    write_file(folder, SUMS, text)
+    return _digest(text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changes(folder: Path) -> list[str]:
@@ -111,9 +117,7 @@ def _read(folder: Path) -> dict[str, str]:
 
 def digest_of_files(folder: Path, files: Iterable[Path]) -> str:
     """Digest of the names and contents of files."""
-    return hashlib.sha256(
-        sums_text({_name(folder, file): digest_of(file) for file in files}).encode()
-    ).hexdigest()
+    return _digest(sums_text({_name(folder, file): digest_of(file) for file in files}))
 
 
 def files_below(folder: Path, without: str = "") -> Iterator[Path]:

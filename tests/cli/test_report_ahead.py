@@ -101,7 +101,7 @@ def test_an_answer_that_is_none_is_drawn_here(tmp_path, monkeypatch, said):
     program.chmod(0o755)
     monkeypatch.setattr(report_ahead.sys, "executable", str(program))
     asked = []
-    monkeypatch.setattr(report_ahead, "write_report", asked.append)
+    monkeypatch.setattr(report_ahead, "write_report", lambda *of: asked.append(of))
     with ReportAhead() as process:
         process.write(judged(tmp_path / "run"))
     assert len(asked) == 1

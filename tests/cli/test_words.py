@@ -34,7 +34,7 @@ def unended(run):
 
 
 def test_a_report_that_cannot_be_written_does_not_unsay_the_verdict(tmp_path):
-    def draw(judged):
+    def draw(*_):
         raise RunError("cannot write r/report.html: No space left on device")
 
     folder, told = runs.folder(tmp_path / "r"), Told()

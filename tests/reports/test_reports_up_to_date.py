@@ -11,12 +11,14 @@ import pytest
 import reports
 import runs
 from bench.cli import judging
+from bench.cli.page import write_report
 from bench.judge.evidence import Evidence
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.run import finish
 from bench.store import load, sums
 from reports import export, up_to_date
+from tests.told import Told
 
 OTHER = runs.LOCAL.text + "\n# another\n"
 
@@ -285,3 +287,27 @@ def test_a_report_after_judging_does_not_judge_again(tmp_path, monkeypatch):
     said = judging.judge.callback(path, None, False)
     monkeypatch.setattr(finish, "judge", None)
     assert judging.report.callback(path) == said
+
+
+def test_a_report_after_a_run_ended_does_not_judge_again(tmp_path):
+    path = runs.folder(tmp_path / "ended")
+    finish.finish(path, runs.LOCAL, Told(), write_report)
+    assert known(path) == load(path).verdicts != ()
+
+
+def test_a_run_whose_end_no_file_holds_is_judged_again(tmp_path):
+    path, why = runs.folder(tmp_path / "cut"), "cannot write journal.jsonl: No space left on device"
+    finish.finish(path, runs.LOCAL, Told(), write_report, why)
+    assert load(path).verdicts and known(path) == ()
+
+
+def test_a_file_that_is_written_while_an_ended_run_is_judged_outdates_its_verdicts(tmp_path, monkeypatch):
+    path, now = runs.folder(tmp_path / "late"), finish.judge
+
+    def judge(*of):
+        (path / "logs" / "rank0.log").write_text("NCCL WARN late\n")
+        return now(*of)
+
+    monkeypatch.setattr(finish, "judge", judge)
+    finish.finish(path, runs.LOCAL, Told(), write_report)
+    assert load(path).verdicts and known(path) == ()

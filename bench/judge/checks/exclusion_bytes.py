@@ -22,6 +22,7 @@ from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import HW, NET, bytes_moved
 from bench.model.facts import Node, Port
+from bench.model.groups import group_sizes
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, Role, by_port, rails_of, roles, used_as
 from bench.model.units import MEGA, show_rate, show_seconds, show_share, show_size
@@ -184,13 +185,13 @@ def _crosses(phase: str, evidence: Evidence) -> bool:
         for each in evidence.run.plan.phases
         if each.name == phase
         for case in each.cases
+        if group_sizes(case.groups) != {1}
         for group in case.groups
     )
 
 
 def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
-    node_of = evidence.run.node_of
-    return len({node_of.get(rank) for rank in group}) > 1
+    return len({*map(evidence.run.node_of.get, group)}) > 1
 
 
 def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:

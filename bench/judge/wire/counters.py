@@ -6,10 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence, derived
-from bench.model.bounds import candidates, wire_factor
+from bench.model.bounds import ClusterShape, candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import bytes_moved
 from bench.model.facts import Node
@@ -104,7 +105,7 @@ def _carried(evidence: Evidence) -> dict[str, tuple[Carried, ...] | Undetermined
 
 
 def _of_phase(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
-    here = [row for row in evidence.rows if row.case.phase == phase]
+    here = evidence.rows_in.get(phase, ())
     _whole(phase, evidence.run, here)
     # of a phase that was resumed the second part alone: in between, a case in flight moved bytes that no row tells of
     expected = _expected([row for row in here if row.case.id not in evidence.run.earlier], evidence)
@@ -151,8 +152,8 @@ def least_sent(phase: str, evidence: Evidence) -> dict[str, float]:
     """Node → bytes that its calls of a phase sent by its rails at the least, whichever algorithms NCCL chose."""
     found: dict[str, float] = {}
     repetitions = evidence.manifest.settings.repetitions
-    for row in evidence.rows:
-        if row.case.phase == phase and row.case.id not in evidence.run.earlier:
+    for row in evidence.rows_in.get(phase, ()):
+        if row.case.id not in evidence.run.earlier:
             made = calls(row.measurement, repetitions) if row.measurement.pipelined else 0
             for node, sent in _least(row, evidence).items():
                 found[node] = found.get(node, 0.0) + made * sent
@@ -170,8 +171,8 @@ def total_sent(phase: str, evidence: Evidence) -> float:
     repetitions = evidence.manifest.settings.repetitions
     return sum(
         calls(row.measurement, repetitions) * row.case.size * _copies(row, evidence)
-        for row in evidence.rows
-        if row.case.phase == phase and row.case.id not in evidence.run.earlier and row.measurement.pipelined
+        for row in evidence.rows_in.get(phase, ())
+        if row.case.id not in evidence.run.earlier and row.measurement.pipelined
     )
 
 
@@ -195,24 +196,25 @@ def most_moved(phase: str, evidence: Evidence) -> dict[tuple[str, str], float]:
 
     Nothing where that is not known.
     """
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, str], float] = defaultdict(float)
     planned = {case.id for each in evidence.run.plan.phases if each.name == phase for case in each.cases}
     if planned & {*evidence.run.earlier, *(loss.case for loss in evidence.run.losses)}:
         return {}
-    for row in (row for row in evidence.rows if row.case.phase == phase):
+    for row in evidence.rows_in.get(phase, ()):
         factors, size = _factors(row, evidence), row.case.size * (LL_BYTES if row.case.size <= LL_SIZE else 1)
         if row.measurement.extra.failed or not factors:
             return {}
         made = row.measurement.made or calls(row.measurement, evidence.manifest.settings.repetitions)
-        one_way = row.case.collective == "p2p"
-        for at, way in enumerate(("sent", "received")):
-            for node in _nodes(row, evidence, at if one_way else 0, 2 if one_way else 1):
-                found[node, way] = found.get((node, way), 0.0) + made * size * max(factors.values())
+        moved, one_way = made * size * max(factors.values()), row.case.collective == "p2p"
+        for node in _nodes(row, evidence, step=2 if one_way else 1):
+            found[node, "sent"] += moved
+        for node in _nodes(row, evidence, 1, 2) if one_way else _nodes(row, evidence):
+            found[node, "received"] += moved
     return found
 
 
 def _nodes(row: Row, evidence: Evidence, first: int = 0, step: int = 1) -> set[str]:
-    return {evidence.run.node_of[rank] for rank in row.measurement.ranks[first::step]}
+    return {*map(evidence.run.node_of.__getitem__, row.measurement.ranks[first::step])}
 
 
 def _spread(row: Row) -> bool:
@@ -227,7 +229,13 @@ def _factors(row: Row, evidence: Evidence) -> dict[str, float]:
         possible = candidates(row.case.collective, in_network=True)
     except Unplaced:
         return {}
-    return {each: wire_factor(row.case.collective, each, fabric) for each in possible}
+    return _factors_of(row.case.collective, possible, fabric)
+
+
+@lru_cache(maxsize=256)
+def _factors_of(name: str, possible: tuple[str, ...], fabric: ClusterShape) -> dict[str, float]:
+    """Of a large cluster tens of thousands of rows ask for the same few."""
+    return {each: wire_factor(name, each, fabric) for each in possible}
 
 
 def _least(row: Row, evidence: Evidence) -> dict[str, float]:

@@ -31,7 +31,7 @@ def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
         raise Unplaced("the group has no ranks")
     where = evidence.run.node_of
     try:
-        return tuple([where[rank] for rank in ranks])
+        return tuple(map(where.__getitem__, ranks))
     except KeyError as rank:
         raise Unplaced(f"rank {rank} is not in the manifest") from None
 
