@@ -20,7 +20,7 @@ from bench.run import nightly as night
 from bench.run.finish import judge_and_save
 from bench.run.options import Nightly
 from bench.store import Plan, Run, load
-from bench.store.history import Record, append, create
+from bench.store.history import RecordedRun, append, create
 from tests import runs
 
 DAY = 86400.0
@@ -115,7 +115,7 @@ def before(
 
     ``times``: what all of their figures are multiplied by.
     """
-    from bench.judge.drift.series import record
+    from bench.judge.drift.series import recorded_run
     from bench.run.nightly import parts_of
 
     create(str(history))
@@ -123,12 +123,13 @@ def before(
     assert isinstance(profile, Profile)
     folder(path, 0, **made)  # type: ignore[arg-type]
     run = load(path)
-    like = record(Evidence(run, profile), cluster, fingerprint(parts_of(run, profile)))
+    like = recorded_run(Evidence(run, profile), cluster, fingerprint(parts_of(run, profile)))
     dice = random.Random(5)
     for number in range(nights):
         samples = tuple(
             replace(each, value=times * each.value * (1 + 0.003 * dice.gauss(0, 1))) for each in like.samples
         )
         append(
-            str(history), Record(f"night{number}", FIRST + number * DAY, cluster, like.fingerprint, samples)
+            str(history),
+            RecordedRun(f"night{number}", FIRST + number * DAY, cluster, like.fingerprint, samples),
         )

@@ -244,7 +244,7 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
     """Add run folders: a night that could not be recorded, or runs from before there was a history."""
     from bench.judge.drift import fingerprint
     from bench.judge.drift.past import past_of
-    from bench.judge.drift.series import record
+    from bench.judge.drift.series import recorded_run
     from bench.judge.evidence import Evidence
     from bench.run.nightly import name_of, parts_of
     from bench.store import RunError, held, load, save_history
@@ -261,7 +261,7 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
         called = cluster or (known.cluster if known else name_of(evidence.run))
         parts = known.parts if known else fingerprint(parts_of(evidence.run, evidence.profile))
         try:
-            recorded = append(folder, record(evidence, called, parts))
+            recorded = append(folder, recorded_run(evidence, called, parts))
             click.echo(recorded)
             if known:  # else the night would be judged "not recorded" for ever
                 with held(path):

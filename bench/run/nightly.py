@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.judge.drift.past import Past, past_of, read_past, record, refuse_lost_history
 from bench.judge.drift.run_fingerprint import cluster_name, parts
-from bench.judge.drift.series import record as made_of
+from bench.judge.drift.series import recorded_run
 from bench.judge.evidence import Evidence
 from bench.model.profile import Profile
 from bench.plan.nightly import RESERVE, summary
@@ -35,7 +35,7 @@ def end(folder: Path, asked: Nightly, profile: Profile) -> Past | None:
     past = past_of(evidence.run)
     if past is None:
         return None
-    past = record(asked.history, past, made_of(evidence, past.cluster, past.parts))
+    past = record(asked.history, past, recorded_run(evidence, past.cluster, past.parts))
     save_history(folder, past.saved())
     return past
 

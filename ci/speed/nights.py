@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.store.history import Record, Sample
 from bench.store.history.location import month_path, run_path
 from bench.store.history.nights import Series, fingerprint
-from bench.store.history.record import encode
+from bench.store.history.parquet_file import encode
 
 FIRST = 1.7e9
 SERIES = (

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli
 from bench.judge.drift import Series
-from bench.store.history import Record, Sample, append, create
+from bench.store.history import RecordedRun, Sample, append, create
 from runs import folder
 
 FAST = ("--no-pictures",)
@@ -50,7 +50,9 @@ def test_a_history_becomes_a_page_of_trends(charts, tmp_path):
     history, series = str(tmp_path / "history"), Series("c", "all_reduce", "8 GiB", "busbw")
     create(history)
     for at in range(12):
-        append(history, Record(f"n{at}", 1.785e9 + 86400 * at, "c", (), (Sample(series, 400e9 + at * 1e8),)))
+        append(
+            history, RecordedRun(f"n{at}", 1.785e9 + 86400 * at, "c", (), (Sample(series, 400e9 + at * 1e8),))
+        )
     (tmp_path / "history" / "stray.txt").write_text("no run")
     code, said = charts(history, "--out", tmp_path / "out")
     assert code == 0 and "left out stray.txt" in said

@@ -21,7 +21,7 @@ import mpi_jobs
 from bench.cli import cli
 from bench.judge.drift import Series, fingerprint
 from bench.store import load, save_history
-from bench.store.history import HistoryError, Record, Sample, acceptances, append, create, runs
+from bench.store.history import HistoryError, RecordedRun, Sample, acceptances, append, create, runs
 from tests import made_nights as made
 
 OLD, NEW = fingerprint({"driver": "550.90"}), fingerprint({"driver": "560.28"})
@@ -49,7 +49,7 @@ def written(tmp_path_factory):
         parts = NEW if night >= STEP else OLD
         append(
             str(history),
-            Record(f"run{night:02d}", made.FIRST + night * made.DAY, "c1", parts, tuple(samples)),
+            RecordedRun(f"run{night:02d}", made.FIRST + night * made.DAY, "c1", parts, tuple(samples)),
         )
     return history
 

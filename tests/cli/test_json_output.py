@@ -122,7 +122,7 @@ def test_compare_has_null_for_what_is_not_finite(railgauge, tmp_path):
 def test_history_list_of_runs_and_of_an_empty_history(railgauge, tmp_path):
     pytest.importorskip("pyarrow")
     from bench.judge.drift import Series
-    from bench.store.history import Record, Sample, append, create
+    from bench.store.history import RecordedRun, Sample, append, create
 
     create(str(tmp_path / "h"))
     found, err, code = railgauge("history", "list", tmp_path / "h", "--json")
@@ -130,7 +130,9 @@ def test_history_list_of_runs_and_of_an_empty_history(railgauge, tmp_path):
     assert (code, found["runs"]) == (3, []) and "no such runs" in err
     sample = Sample(Series("c1", "all_reduce", "8 B", "busbw"), 1e9)
     for night, driver in enumerate(("550", "560")):
-        append(str(tmp_path / "h"), Record(f"r{night}", 1e9 + night, "c1", (("driver", driver),), (sample,)))
+        append(
+            str(tmp_path / "h"), RecordedRun(f"r{night}", 1e9 + night, "c1", (("driver", driver),), (sample,))
+        )
     (tmp_path / "h" / "c1").mkdir(exist_ok=True)
     found, err, code = railgauge("history", "list", tmp_path / "h", "--json")
     fits(found, "history list")

@@ -15,7 +15,7 @@ from bench.cli.nightly import without
 from bench.judge.drift.past import from_saved
 from bench.model.verdict import Status
 from bench.store import load
-from bench.store.history import Record, append, check, create, read
+from bench.store.history import RecordedRun, append, check, create, read
 from test_webhook import SECRET, chat
 
 PROFILE = """
@@ -87,7 +87,7 @@ def test_a_planted_slowdown_is_measured_again_and_fails(tmp_path, brief):
         )
         append(
             str(fast),
-            Record(f"night{night}", real.time - (20 - night) * 86400, "c1", real.fingerprint, better),
+            RecordedRun(f"night{night}", real.time - (20 - night) * 86400, "c1", real.fingerprint, better),
         )
     second = nightly(fast, tmp_path / "second", brief)
     assert second.returncode == 1, second.stdout + second.stderr

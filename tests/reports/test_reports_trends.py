@@ -10,7 +10,7 @@ import pytest
 import made_docs
 from bench.judge.drift import NightValue, Series, replay
 from bench.model.verdict import Status
-from bench.store.history import HistoryError, Record, Sample, append, create
+from bench.store.history import HistoryError, RecordedRun, Sample, append, create
 from bench.store.history.location import LeftOutFile
 from reports import trends
 from reports.theme import text_of
@@ -130,7 +130,7 @@ def test_a_history_is_read_and_broken_files_are_named(tmp_path):
     for at, night in enumerate(made_docs.nights()[REDUCE][:14]):
         append(
             history,
-            Record(
+            RecordedRun(
                 f"n{at}", night.time, made_docs.CLUSTER, night.fingerprint, (Sample(REDUCE, night.value),)
             ),
         )

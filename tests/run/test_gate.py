@@ -25,7 +25,7 @@ from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
 from bench.run.time_limit import Failed, TookTooLong, within
 from bench.store import Run, RunError
-from bench.store.history import Record, Sample, append, create
+from bench.store.history import RecordedRun, Sample, append, create
 from bench.store.history.nights import Series
 from made_acceptance import acceptance_run
 from made_nodes import LAMBDA, counted, grow, node, with_port
@@ -159,7 +159,7 @@ def recorded(history: Path, *clusters: str) -> str:
     create(str(history))
     for cluster in clusters:
         sample = Sample(Series(cluster, "p2p", "1 MiB", "busbw", "n1 mlx5_4/1"), 1e9, status=Status.FAIL)
-        append(str(history), Record("night", time.time() - HOUR, cluster, (), (sample,)))
+        append(str(history), RecordedRun("night", time.time() - HOUR, cluster, (), (sample,)))
     return str(history)
 
 

@@ -16,7 +16,7 @@ from bench.store import HISTORY, Run, RunError, read_file
 from bench.store.history import (
     HistoryError,
     LeftOutFile,
-    Record,
+    RecordedRun,
     WrongPlace,
     acceptances,
     append,
@@ -187,7 +187,7 @@ def recorded_beside(folder: Path, where: str, cluster: str = "") -> tuple[str, s
     return None
 
 
-def record(history: str, past: Past, made: Record) -> Past:
+def record(history: str, past: Past, made: RecordedRun) -> Past:
     """Append a run; the past with its file, or with what went wrong: a night is never lost in silence."""
     try:
         return replace(past, recorded=append(history, made), trouble="")

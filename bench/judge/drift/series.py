@@ -17,7 +17,7 @@ from bench.model.profile import Limit
 from bench.model.units import show_size
 from bench.model.verdict import Status
 from bench.plan.names import NODES, RERUN
-from bench.store.history import Record, Sample
+from bench.store.history import RecordedRun, Sample
 from bench.store.rows import Row
 
 # below this a call is a matter of latency, from it on of bandwidth
@@ -86,13 +86,13 @@ def samples(evidence: Evidence, cluster: str) -> tuple[Sample, ...]:
     )
 
 
-def record(evidence: Evidence, cluster: str, parts: Fingerprint) -> Record:
+def recorded_run(evidence: Evidence, cluster: str, parts: Fingerprint) -> RecordedRun:
     """A run as the history keeps it."""
     manifest = evidence.manifest
-    return Record(manifest.id, manifest.started, cluster, parts, samples(evidence, cluster))
+    return RecordedRun(manifest.id, manifest.started, cluster, parts, samples(evidence, cluster))
 
 
-def nights(record: Record) -> dict[Series, NightValue]:
+def nights(record: RecordedRun) -> dict[Series, NightValue]:
     """The whole-cluster series of a record as the judge of drift takes them."""
     return {
         each.series: NightValue(

@@ -15,7 +15,7 @@ from bench.model.measurement import Case
 from bench.plan import by_node, pair_cases
 from bench.plan.phases import START
 from bench.store import Phase, Plan
-from bench.store.history import Record
+from bench.store.history import RecordedRun
 
 from .past import Past, past_of
 from .series import (
@@ -28,7 +28,7 @@ from .series import (
     followed,
     nights,
     rail_subjects,
-    record,
+    recorded_run,
     series_of,
 )
 
@@ -47,7 +47,7 @@ class Tonight:
     """
 
     past: Past
-    record: Record
+    record: RecordedRun
     findings: tuple[SeriesFinding, ...]
     cut: tuple[Series, ...]
     fleets: tuple[tuple[Fleet, tuple[PeerFinding, ...]], ...]
@@ -59,7 +59,7 @@ def tonight(evidence: Evidence) -> Tonight | None:
     past = past_of(evidence.run)
     if past is None:
         return None
-    made = record(evidence, past.cluster, past.parts)
+    made = recorded_run(evidence, past.cluster, past.parts)
     now = nights(made)
     found = tuple(
         judge(series, past.nights.get(series, ()), now[series], past.accepted) for series in sorted(now)

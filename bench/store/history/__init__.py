@@ -14,6 +14,6 @@ from bench.store.history.location import (
     create,
     lasting,
 )
+from bench.store.history.parquet_file import Entry, RecordedRun, Sample
 from bench.store.history.query import export, nights, nights_of_node
-from bench.store.history.record import Entry, Record, Sample
 from bench.store.history.run_files import append, check, read, runs, strangers

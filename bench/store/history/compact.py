@@ -21,7 +21,7 @@ from bench.store.history.location import (
     remove,
     run_path,
 )
-from bench.store.history.record import Broken, Entry, Record, decode, encode
+from bench.store.history.parquet_file import Broken, Entry, RecordedRun, decode, encode
 from bench.store.history.run_files import home, in_files, settled
 
 # A run is recorded when it is over: late on the last of a month, by a clock that is not quite right
@@ -60,7 +60,7 @@ def _month(folder: Folder, where: str, entries: Sequence[Entry]) -> Iterator[Com
         for path in sorted({entry.path for entry in entries if entry.path != home(entry)})
         for record in _records(folder, path, [])
     }
-    left, done, problems = list[Record](), list[str](), list[LeftOutFile]()
+    left, done, problems = list[RecordedRun](), list[str](), list[LeftOutFile]()
     for path in (entry.path for entry in entries if entry.path == home(entry)):
         for record in _records(folder, path, problems):
             if path not in there:
@@ -80,7 +80,7 @@ def _month(folder: Folder, where: str, entries: Sequence[Entry]) -> Iterator[Com
         yield Compacted(_together(folder, where, batch), len(batch))
 
 
-def _records(folder: Folder, path: str, problems: list[LeftOutFile]) -> tuple[Record, ...]:
+def _records(folder: Folder, path: str, problems: list[LeftOutFile]) -> tuple[RecordedRun, ...]:
     """The runs in a file; none of one that is gone: another call has put its run together with others."""
     try:
         with reaching(folder, path, "cannot be read"):
@@ -92,9 +92,9 @@ def _records(folder: Folder, path: str, problems: list[LeftOutFile]) -> tuple[Re
     return ()
 
 
-def _batches(left: Iterable[Record]) -> Iterator[list[Record]]:
+def _batches(left: Iterable[RecordedRun]) -> Iterator[list[RecordedRun]]:
     """What becomes one file each. A run by itself stays where it is."""
-    batch, rows = list[Record](), 0
+    batch, rows = list[RecordedRun](), 0
     for record in left:
         if rows + len(record.samples) > _ROWS and len(batch) > 1:
             yield batch
@@ -105,7 +105,7 @@ def _batches(left: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _together(folder: Folder, where: str, batch: Sequence[Record]) -> str:
+def _together(folder: Folder, where: str, batch: Sequence[RecordedRun]) -> str:
     """Write one file of some runs, read it back, and remove their own files; its path. Raises HistoryError."""
     content = encode(*batch)
     path = f"{where}/{hashlib.sha256(content).hexdigest()[:16]}.parquet"
@@ -121,6 +121,6 @@ def _together(folder: Folder, where: str, batch: Sequence[Record]) -> str:
     return path
 
 
-def _home(record: Record) -> str:
+def _home(record: RecordedRun) -> str:
     """The file of the run by itself."""
     return run_path(record.cluster, record.run, record.time)

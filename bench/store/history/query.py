@@ -17,7 +17,7 @@ from bench.model.printable import csv_line
 from bench.model.verdict import Status
 from bench.store.history.location import HistoryError, LeftOutFile, is_gone, open_folder
 from bench.store.history.nights import NightValue, Series
-from bench.store.history.record import COLUMNS, Entry, read_entries, rows_of, verify
+from bench.store.history.parquet_file import COLUMNS, Entry, read_entries, rows_of, verify
 from bench.store.history.run_files import each_once, home, in_files, settled
 
 _NIGHT = ("run", "time", "collective", "size_class", "quantity", "subject", "value", "rerun", "status")

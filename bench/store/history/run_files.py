@@ -28,7 +28,7 @@ from bench.store.history.location import (
     safe,
     unreadable,
 )
-from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entries
+from bench.store.history.parquet_file import Broken, Entry, RecordedRun, decode, encode, read_entries
 
 # A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
 _AT_ONCE = 32
@@ -58,7 +58,7 @@ def settled(history: str, look: Callable[[], T]) -> T:
     raise HistoryError(f"{folder.name}/{last}: was listed and is not there; try again")
 
 
-def append(history: str, record: Record) -> str:
+def append(history: str, record: RecordedRun) -> str:
     """Record a run for good; the path of its file. Raises HistoryError, also for a run recorded before."""
     folder, path = open_folder(history), run_path(record.cluster, record.run, record.time)
 
@@ -138,12 +138,12 @@ def strangers(history: str) -> tuple[LeftOutFile, ...]:
     )
 
 
-def read(history: str, run: str, cluster: str | None = None) -> Record:
+def read(history: str, run: str, cluster: str | None = None) -> RecordedRun:
     """One run with all its samples. Raises HistoryError if there is none, or one in several clusters."""
     return settled(history, lambda: _read(open_folder(history), run, cluster))
 
 
-def _read(folder: Folder, run: str, cluster: str | None) -> Record:
+def _read(folder: Folder, run: str, cluster: str | None) -> RecordedRun:
     named = [entry for entry in each_once(in_files(folder, cluster)[0]) if entry.run == run]
     if len(named) != 1:
         where = ", ".join(repr(entry.cluster) for entry in named)

@@ -35,8 +35,7 @@ from bench.judge.drift.baseline import Baseline, excess
 from bench.judge.drift.levels import levels
 from bench.judge.drift.past import Past, from_saved, read_past, record, recorded_beside, still_there
 from bench.judge.drift.run_fingerprint import algorithm, cluster_name, digest, parts, settings
-from bench.judge.drift.series import fleets, nights, samples
-from bench.judge.drift.series import record as made_record
+from bench.judge.drift.series import fleets, nights, recorded_run, samples
 from bench.judge.drift.steps import steps
 from bench.judge.drift.tonight import _recent, compared, explained, rerun, tonight
 from bench.judge.evidence import Evidence
@@ -130,7 +129,7 @@ def samples_of_runs() -> list[str]:
     for name, change in damaged.items():
         found = samples(Evidence(changed(run, change), runs.LOCAL), "c1")
         lines += [name, *(text for text in map(shown, found) if text not in usual)]
-    kept = made_record(whole, "c1", OLD)
+    kept = recorded_run(whole, "c1", OLD)
     lines += [shown((kept.run, kept.time, kept.cluster)), *map(shown, nights(kept).items())]
     return lines
 
@@ -372,7 +371,9 @@ def pasts() -> list[str]:
         except RunError as error:
             lines.append(f"RunError: {error}")
     kept = record(
-        "/nosuch/history", replace(past, trouble="old"), made_record(Evidence(night(), runs.LOCAL), "c1", OLD)
+        "/nosuch/history",
+        replace(past, trouble="old"),
+        recorded_run(Evidence(night(), runs.LOCAL), "c1", OLD),
     )
     return [*lines, shown((kept.recorded, kept.trouble))]
 

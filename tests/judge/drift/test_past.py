@@ -20,7 +20,7 @@ from bench.cli.nightly import ready
 from bench.judge.drift import Acceptance, NightValue, Series, fingerprint
 from bench.judge.drift.past import Past, from_saved, read_past, record, recorded_beside
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
-from bench.judge.drift.series import record as made_of
+from bench.judge.drift.series import recorded_run
 from bench.judge.drift.tonight import COMPARED
 from bench.judge.evidence import Evidence
 from bench.model.facts import Gpu, Node, Port, Software
@@ -234,7 +234,7 @@ def test_a_folder_that_went_away_in_the_night_is_not_begun_anew(tmp_path):
     past = record(
         str(history),
         from_saved(run.history),
-        made_of(Evidence(load(tmp_path / "one"), made_runs.LOCAL), "c1", ()),
+        recorded_run(Evidence(load(tmp_path / "one"), made_runs.LOCAL), "c1", ()),
     )
     assert past.recorded == "" and "is it mounted?" in past.trouble
     assert not history.exists()

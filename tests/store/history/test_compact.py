@@ -25,7 +25,7 @@ from bench.model.verdict import Status
 from bench.store.history import (
     HistoryError,
     LeftOutFile,
-    Record,
+    RecordedRun,
     Sample,
     append,
     check,
@@ -38,7 +38,7 @@ from bench.store.history import (
     run_files,
     runs,
 )
-from bench.store.history.record import Broken, decode, encode
+from bench.store.history.parquet_file import Broken, decode, encode
 
 MODULE = sys.modules["bench.store.history.compact"]
 DAY = 86400.0
@@ -46,7 +46,7 @@ FIRST = 20000  # the day 2024-10-04
 OLD, NEW = fingerprint({"driver": "550.90"}), fingerprint({"driver": "560.28"})
 
 
-def record(night: int, cluster: str = "c1", run: str = "") -> Record:
+def record(night: int, cluster: str = "c1", run: str = "") -> RecordedRun:
     samples = tuple(
         Sample(Series(cluster, "all_reduce", size, "busbw", subject), 390e9 + night, 5, rerun=rerun)
         for size, subject, rerun in (
@@ -57,7 +57,7 @@ def record(night: int, cluster: str = "c1", run: str = "") -> Record:
     )
     failed = Sample(Series(cluster, "all_gather", "1 MiB", "busbw"), math.nan, 0, Status.INCONCLUSIVE)
     parts = NEW if night > 2 else OLD
-    return Record(run or f"run{night}", (FIRST + night) * DAY + 3600, cluster, parts, (*samples, failed))
+    return RecordedRun(run or f"run{night}", (FIRST + night) * DAY + 3600, cluster, parts, (*samples, failed))
 
 
 def fill(home: str, count: int = 6) -> None:
@@ -453,7 +453,7 @@ def test_a_file_of_a_month_that_lies_elsewhere_is_not_believed(home, path, night
     ],
 )
 def test_a_footer_that_makes_no_sense_is_not_believed(monkeypatch, old, new, why):
-    module = sys.modules["bench.store.history.record"]
+    module = sys.modules["bench.store.history.parquet_file"]
     made = module._footer_of
     monkeypatch.setattr(module, "_footer_of", lambda records: made(records).replace(old, new))
     content = encode(record(0), record(1))

@@ -27,7 +27,7 @@ from bench.model.verdict import Status
 from bench.store.history import (
     HistoryError,
     MissingLibrary,
-    Record,
+    RecordedRun,
     Sample,
     accept,
     acceptances,
@@ -41,7 +41,7 @@ from bench.store.history import (
     read,
     runs,
 )
-from bench.store.history.record import Broken, decode, encode
+from bench.store.history.parquet_file import Broken, decode, encode
 
 ROOT = Path(__file__).parents[3]
 DAY = 86400.0
@@ -68,11 +68,11 @@ HOSTILE = [
 
 def record(
     run: str = "run0", cluster: str = "c1", night: int = 0, value: float = 390e9, rows: int = 3
-) -> Record:
+) -> RecordedRun:
     samples = tuple(
         Sample(Series(cluster, "all_reduce", f"{1 << i} MiB", "busbw"), value + i, 5) for i in range(rows)
     )
-    return Record(run, (20000 + night) * DAY, cluster, PARTS, samples)
+    return RecordedRun(run, (20000 + night) * DAY, cluster, PARTS, samples)
 
 
 def series_nights(history, of, since=0.0):
@@ -140,7 +140,7 @@ def test_a_cluster_is_asked_without_the_others_and_without_its_parts(home):
     append(home, record(cluster="c1"))
     append(home, record(cluster="c2", value=1e9))
     part = Sample(Series("c1", "all_reduce", "1 MiB", "busbw", "node7 rail3"), 48e9)
-    append(home, Record("parts", 20001 * DAY, "c1", PARTS, (part,)))
+    append(home, RecordedRun("parts", 20001 * DAY, "c1", PARTS, (part,)))
     whole, _ = nights(home, "c1")
     assert set(whole) == {series(index=i) for i in range(3)}
     assert len(whole[series()]) == 1
@@ -149,7 +149,8 @@ def test_a_cluster_is_asked_without_the_others_and_without_its_parts(home):
 
 def test_a_failed_measurement_stays_one(home):
     append(
-        home, Record("run0", 20000 * DAY, "c1", PARTS, (Sample(series(), math.nan, 0, Status.INCONCLUSIVE),))
+        home,
+        RecordedRun("run0", 20000 * DAY, "c1", PARTS, (Sample(series(), math.nan, 0, Status.INCONCLUSIVE),)),
     )
     (night,), _ = series_nights(home, series())
     assert math.isnan(night.value)
@@ -162,7 +163,7 @@ def subjects(*names: str) -> list[Sample]:
 
 def test_a_node_is_asked_with_its_rails_and_without_the_nodes_whose_names_begin_as_its_own(home):
     names = ("node1", "node1 rail0", "node1\tx", "node10", "node10 rail0", "node", "", "node2")
-    append(home, Record("run0", 20000 * DAY, "c1", PARTS, tuple(subjects(*names))))
+    append(home, RecordedRun("run0", 20000 * DAY, "c1", PARTS, tuple(subjects(*names))))
     found, _ = nights_of_node(home, "c1", "node1")
     assert [each.subject for each in sorted(found)] == ["node1", "node1 rail0"]
     assert [each.subject for each in nights(home, "c1", subject="node10")[0]] == ["node10"]
@@ -193,7 +194,7 @@ def test_a_run_is_never_overwritten(home):
 )
 def test_a_run_that_makes_no_sense_is_refused(home, samples, said):
     with pytest.raises(HistoryError, match=said):
-        append(home, Record("run0", 20000 * DAY, "c1", PARTS, samples))
+        append(home, RecordedRun("run0", 20000 * DAY, "c1", PARTS, samples))
     assert not list(Path(home).rglob("*"))
 
 
@@ -376,7 +377,7 @@ def test_a_copied_file_does_not_count_a_night_twice(home):
 
 
 def test_a_newer_format_is_named(home):
-    from bench.store.history import record as module
+    from bench.store.history import parquet_file as module
 
     path = Path(append(home, record()))
     path.unlink()
@@ -659,7 +660,8 @@ def test_a_broken_acceptance_is_named_and_accepts_nothing(home, text):
 def test_a_question_imports_neither_pandas_nor_scipy(home):
     """Each takes longer to import than a question takes."""
     append(
-        home, Record("run0", 20000 * DAY, "c1", PARTS, (Sample(series(), 1.0), *subjects("node1", "node2")))
+        home,
+        RecordedRun("run0", 20000 * DAY, "c1", PARTS, (Sample(series(), 1.0), *subjects("node1", "node2"))),
     )
     code = (
         "import sys\nfrom bench.store.history import nights, nights_of_node, runs\n"

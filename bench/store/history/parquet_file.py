@@ -67,7 +67,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordedRun:
     """One run of one cluster; ``time`` is its start in seconds since 1970, UTC."""
 
     run: str
@@ -110,7 +110,7 @@ class Broken(Exception):
     """A file that is not a whole, readable run of this format; the message says in which way."""
 
 
-def encode(*records: Record) -> bytes:
+def encode(*records: RecordedRun) -> bytes:
     """The sealed Parquet file of a run, or of several of one cluster; the same runs become the same bytes.
 
     Raises HistoryError for a run without samples, with two of one series, or with another cluster's.
@@ -130,7 +130,7 @@ def encode(*records: Record) -> bytes:
     return _seal(file.getvalue())
 
 
-def _footer_of(records: Sequence[Record]) -> bytes:
+def _footer_of(records: Sequence[RecordedRun]) -> bytes:
     first = records[0]
     if len(records) == 1:
         parts = dict(first.fingerprint)
@@ -147,7 +147,7 @@ def _footer_of(records: Sequence[Record]) -> bytes:
     return typed_json.encode(_Several(FORMAT_SEVERAL, first.cluster, tuple(map(dict, prints)), runs))
 
 
-def decode(content: bytes) -> tuple[Record, ...]:
+def decode(content: bytes) -> tuple[RecordedRun, ...]:
     """The runs in a file, once its seal is verified. Raises Broken."""
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     verify(content)
@@ -171,7 +171,7 @@ def decode(content: bytes) -> tuple[Record, ...]:
     }:
         raise Broken("its rows and its footer name different runs")
     return tuple(
-        Record(one.run, one.time, one.cluster, one.fingerprint, tuple(samples[key]))
+        RecordedRun(one.run, one.time, one.cluster, one.fingerprint, tuple(samples[key]))
         for one, key in zip(entries, keys, strict=True)
     )
 
@@ -331,7 +331,7 @@ def _footer(text: bytes) -> Mapping[str, Any] | _Several:
     return footer
 
 
-def _refuse(record: Record) -> None:
+def _refuse(record: RecordedRun) -> None:
     if not record.samples:
         raise HistoryError(f"run {record.run!r} measured nothing, and is not recorded")
     series = [sample.series for sample in record.samples]
@@ -355,13 +355,13 @@ def _schema(arrow: Any) -> Any:
     )
 
 
-def _columns(rows: Sequence[tuple[Record, Sample]]) -> dict[str, list[Any]]:
-    texts = {id(record): json.dumps(dict(record.fingerprint)) for record, _ in rows}
+def _columns(rows: Sequence[tuple[RecordedRun, Sample]]) -> dict[str, list[Any]]:
+    texts = {each: json.dumps(dict(each)) for each in {record.fingerprint for record, _ in rows}}
     return {
         "run": [record.run for record, _ in rows],
         "time": [record.time for record, _ in rows],
         "cluster": [record.cluster for record, _ in rows],
-        "fingerprint": [texts[id(record)] for record, _ in rows],
+        "fingerprint": [texts[record.fingerprint] for record, _ in rows],
         "collective": [sample.series.collective for _, sample in rows],
         "size_class": [sample.series.size_class for _, sample in rows],
         "quantity": [sample.series.quantity for _, sample in rows],
