@@ -19,8 +19,8 @@ from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from .fence import ABSOLUTE, FenceError, element, from_root, read, relative
 from .scripts import docs_script, vega
+from .vegalite_fence import ABSOLUTE, FenceError, element, from_root, read, relative
 
 # address → hash, which the browser holds against what it gets; of the packages on npm
 CDN = {
@@ -37,7 +37,7 @@ CDN = {
 
 
 class Vegalite(SphinxDirective):
-    """``{"schema-url": "FILE.vl.json"}`` or a whole specification, as ``reports.fence`` reads it."""
+    """``{"schema-url": "FILE.vl.json"}`` or a whole specification, as ``reports.vegalite_fence`` reads it."""
 
     has_content = True
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import bench
 from bench.judge.evidence import Evidence
-from bench.model.lines import DrawnReports
 from bench.model.profile import Profile
+from bench.model.run_folder_lines import DrawnReports
 from bench.model.typed_json import decode, encode, to_json
 from bench.model.verdict import Verdict
 from bench.store import TITLES, VERDICTS, RunError, read_file, write_file

@@ -22,14 +22,14 @@ from bench.model.bounds import ClusterShape, candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import Snapshot, snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, GpuDuringCase, HealthLine, Joined, PhaseMark, WorkerGpu
 from bench.model.measurement import Case, Measurement, Window
 from bench.model.profile import Profile
+from bench.model.run_folder_lines import CounterLine, GpuDuringCase, HealthLine, Joined, PhaseMark, WorkerGpu
 from bench.model.typed_json import to_json
 from bench.model.verdict import Status, Verdict
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import STEADY
-from bench.plan.steady import WINDOW
+from bench.plan.steady_load import WINDOW
 from bench.probe.fabric.ask_all import look
 from bench.probe.fabric.run_tools import ToolExit
 from bench.run.followups import follow_up

@@ -23,9 +23,9 @@ from bench.model.facts import (
     Port,
     Software,
 )
-from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Rank
 from bench.model.profile import Profile, load
+from bench.model.run_folder_lines import CounterLine, PhaseMark
 from bench.model.verdict import Status, Verdict
 from bench.probe.node import probe
 from bench.store import Manifest, Phase, Plan, Run

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.model.collectives import collective
 from bench.model.facts import Node
-from bench.model.lines import CounterLine
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile, load, parse
+from bench.model.run_folder_lines import CounterLine
 from bench.plan import Request, sweep_cases
 from bench.store import Manifest, Phase, Plan, Recorder, Run, Settings, of_facts
 

@@ -24,7 +24,7 @@ from bench.model.errors import (
 )
 from bench.model.redact import secrets, veil
 
-from .streams import patient, trouble
+from .standard_streams import patient, trouble
 
 OTHERS_WAIT = 1.0
 MEANING = {1: "FAIL", EXIT_USAGE: "wrong usage", EXIT_INCONCLUSIVE: "INCONCLUSIVE"}

@@ -95,7 +95,7 @@ def _judged(folder: Path, profile_name: str | None, trust: bool) -> Evidence:
     from bench.judge.verdicts import judge
     from bench.model.profile import load
     from bench.store import load as load_run
-    from bench.store.seal import not_own
+    from bench.store.owner_seal import not_own
 
     from .page import own_profile
 
@@ -166,7 +166,7 @@ def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most:
 def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str | None) -> int:
     from bench.exchange.acting import kubernetes, slurm
     from bench.exchange.acting.drain_commands import to_undo, undo
-    from bench.store.seal import not_own
+    from bench.store.owner_seal import not_own
 
     if why := not_own(folder):
         raise click.UsageError(f"{folder} may not be your own: {why}; undo what was done by hand")

@@ -24,8 +24,8 @@ from bench.probe.sysfs import LIVE
 from bench.store import JOURNAL, PLAN, Plan, RunError, load
 from bench.store.files import exists
 
-from .bar import ProgressBar
 from .live_table import LiveTable
+from .progress_bar import ProgressBar
 
 LOOK_SECONDS = 0.2
 RAILS_SECONDS = 1.0

@@ -18,7 +18,7 @@ from bench.model.errors import EXIT_HELP, EXIT_INCONCLUSIVE, EXIT_USAGE
 
 from .json_output import left_to_others
 from .option_types import PATH, Count, option
-from .streams import append_to_files
+from .standard_streams import append_to_files
 
 if TYPE_CHECKING:
     from bench.launch.command_lines import HostCommand, LaunchJob
@@ -166,7 +166,7 @@ def launch(
 def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
     """Run the job; where its launcher ended it because a node died, go on with the others; the last exit status."""
     from bench.launch.command_lines import steps
-    from bench.run.rejoin import lost_nodes
+    from bench.run.resumed_nodes import lost_nodes
     from bench.store import DRAWING_SECONDS, held, load
     from bench.store.case_progress import goes_on
 

@@ -26,7 +26,7 @@ from bench.supervise import watchdog
 from bench.supervise.control import token
 
 from .page import where_report, write_report
-from .streams import append_to_files
+from .standard_streams import append_to_files
 
 STOP_SECONDS = 3.5
 FILES_OF_MPIRUN, FILES_OF_RANK = 64, 8  # that Open MPI has open at its start, rather too many

@@ -56,7 +56,7 @@ def perform(typed: Invocation) -> int:
     from bench.run.resume import check_own, resumable
     from bench.store import load
 
-    from .node import end_with_parent, fan_out
+    from .node_supervisors import end_with_parent, fan_out
     from .start import finished, use_token
     from .terminal import Terminal
 

@@ -28,7 +28,7 @@ from bench.supervise.limits import Limits
 
 from .invocation import Invocation
 from .json_output import left_to_others
-from .node import end_with_parent, fan_out
+from .node_supervisors import end_with_parent, fan_out
 
 
 def start(typed: Invocation) -> int:

@@ -27,7 +27,7 @@ from bench.store import Manifest, Phase, Plan
 from bench.store.case_progress import goes_on
 from bench.store.rows import Row, row_of
 
-from .bar import ProgressBar
+from .progress_bar import ProgressBar
 
 WIDTH = 80  # columns of the lines at the end
 MOST_PROBLEMS = 16

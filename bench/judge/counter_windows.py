@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from bench.model.counters import Delta, Snapshot, delta
 from bench.model.facts import Node
-from bench.model.lines import CounterLine
+from bench.model.run_folder_lines import CounterLine
 from bench.plan.names import phase_words
 from bench.store import Run
 

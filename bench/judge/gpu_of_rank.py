@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.model.facts import Gpu, Node
-from bench.model.lines import WorkerGpu
 from bench.model.measurement import Rank
+from bench.model.run_folder_lines import WorkerGpu
 from bench.store import Run
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

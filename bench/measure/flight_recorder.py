@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.model.lines import RecordedCall
+from bench.model.run_folder_lines import RecordedCall
 
 LONGEST = 1 << 26  # bytes of a dump that are looked at: 2000 entries take about 2 MB
 # how many calls are kept, newest name first; torch reads it when the first process group is made

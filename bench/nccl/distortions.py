@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.nccl.ctext import strtoll
+from bench.nccl.c_strings import strtoll
 
 FAIL = "fail"
 WARN = "warn"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.nccl.ctext import cut, length, pieces, until_nul
+from bench.nccl.c_strings import cut, length, pieces, until_nul
 from bench.nccl.version import (
     CONF_COMMENTS,
     CONF_FILE_VARIABLE,

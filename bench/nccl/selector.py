@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
-from bench.nccl.ctext import atoi, cut, length, until_nul
+from bench.nccl.c_strings import atoi, cut, length, until_nul
 from bench.nccl.version import IB_DEVICES_32, NEWEST, RAIL_AND_PLANE, RUNNING_INTERFACES, Version
 
 MAX_INTERFACES = 16

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.nccl.ctext import length
+from bench.nccl.c_strings import length
 from bench.nccl.selector import (
     MAX_NAME,
     Choice,

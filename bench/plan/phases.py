@@ -14,7 +14,7 @@ from .gpu import copies, graphs, links, registered
 from .job import Job, everyone
 from .rails import Left, cross, inside, off_nvlink, pinned, rails
 from .screening_phases import screening
-from .steady import steady
+from .steady_load import steady
 from .sweep import Request, cases_of
 
 EVIDENCE_SECONDS = 0.3  # for one case; its log is wanted, not its speed

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.model.lines import HeardBroadcasts
+from bench.model.run_folder_lines import HeardBroadcasts
 from bench.probe.host import node_name
 
 PORT = 47113  # UDP; free of any service that IANA lists

@@ -15,7 +15,7 @@ from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
 from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
 from bench.plan.rails import SUSPECT_RULES, off_nvlink, own_rails
 from bench.plan.screening import most_steps
-from bench.plan.steady import steady_again
+from bench.plan.steady_load import steady_again
 from bench.store import Phase
 
 from .live_run import LiveRun

@@ -19,12 +19,12 @@ from bench.launch import LaunchContext, agree, elastic, quiet_mpi
 from bench.measure import prctl
 from bench.measure.work_order import first_line
 from bench.model.errors import EXIT_INCONCLUSIVE
+from bench.supervise.answers import answer
 from bench.supervise.control import token
 from bench.supervise.control.connect import connect
 from bench.supervise.control.tcp import Control
 from bench.supervise.departures import FAILED, Departures, ParentLauncher, parent_launcher, send_farewell
-from bench.supervise.outlive import PARENT_DEATH, go_on_in_a_copy, print_to, streams_of
-from bench.supervise.requests import answer
+from bench.supervise.outlive_mpirun import PARENT_DEATH, go_on_in_a_copy, print_to, streams_of
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import ForkServer
 

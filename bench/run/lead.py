@@ -50,8 +50,8 @@ from .live_run import LiveRun
 from .options import CannotRun, Options, Watcher
 from .planning import dry_run, make_plan, plan_again, plan_by_fabric, put_logs_away, sweep
 from .refused_start import refusal
-from .rejoin import as_they_are_now, command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
+from .resumed_nodes import as_they_are_now, command_without, lost_nodes, rejoin
 from .watch import Watch
 
 

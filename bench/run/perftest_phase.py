@@ -30,7 +30,7 @@ from bench.measure.perftest.schedule import (
 from bench.measure.perftest.tool import LATENCY, read
 from bench.measure.perftest.tool import NAME as BANDWIDTH
 from bench.model.facts import Node
-from bench.model.lines import (
+from bench.model.run_folder_lines import (
     PerftestEnd,
     PerftestExit,
     PerftestSkipped,

@@ -20,7 +20,7 @@ from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN
 from bench.plan.rails import FOLLOW_UPS, own_rails
 from bench.store import Phase, Plan, Run
 from bench.store.case_progress import case_progress, goes_on
-from bench.store.seal import not_own
+from bench.store.owner_seal import not_own
 
 from .cluster_changes import listed
 from .cluster_changes import unlike as unlike_nodes

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from bench.model import typed_json
 from bench.model.activity import ActivityLine, NodeActivity, joined
 from bench.model.counters import Snapshot
-from bench.model.lines import PhaseMark
+from bench.model.run_folder_lines import PhaseMark
 from bench.plan.names import WATCH
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 from bench.supervise.limits import Stopped

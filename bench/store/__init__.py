@@ -23,7 +23,7 @@ record  writing one, line by line as it happens
 read    reading one, whatever state a crash has left it in
 """
 
-from bench.model.lines import Loss
+from bench.model.run_folder_lines import Loss
 
 from .files import (
     COUNTERS,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.model.activity import ActivityLine
 from bench.model.facts import Node
-from bench.model.lines import (
+from bench.model.measurement import Measurement, Window
+from bench.model.run_folder_lines import (
     CounterLine,
     FlightRecord,
     Hang,
@@ -20,7 +21,6 @@ from bench.model.lines import (
     RunEnd,
     Torn,
 )
-from bench.model.measurement import Measurement, Window
 from bench.model.titles import Titles
 
 from .files import ACTIVITY, COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, TITLES, VERBS, VERDICTS

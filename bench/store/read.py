@@ -15,8 +15,8 @@ from bench.model.case_templates import unpacked
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
 from bench.model.measurement import Extra, Measurement, Window
+from bench.model.run_folder_lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
 from bench.model.typed_json import Misfit, NotJson, decode
 
 from . import files, validate

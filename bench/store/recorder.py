@@ -18,7 +18,9 @@ from bench.model.case_templates import packed
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.facts import Node
-from bench.model.lines import (
+from bench.model.measurement import Measurement
+from bench.model.redact import scrub
+from bench.model.run_folder_lines import (
     CounterLine,
     HealthLine,
     Loss,
@@ -29,8 +31,6 @@ from bench.model.lines import (
     RunEnd,
     Torn,
 )
-from bench.model.measurement import Measurement
-from bench.model.redact import scrub
 from bench.model.typed_json import Misfit, decode, encode, to_json
 from bench.model.verdict import Verdict
 
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from bench.probe.fabric.run_tools import ToolAnswer
 
     from .history.nights import SavedPast
+from .owner_seal import SEAL, with_seal
 from .run import Manifest, Plan, Verdicts
-from .seal import SEAL, with_seal
 from .sums import SUMS, check_unchanged
 
 # that whoever comes next waits for the end of a run, whose process may outlive its launcher to judge and draw it: on a

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from bench.model.activity import ActivityLine
 from bench.model.facts import Node
 from bench.model.groups import Group
-from bench.model.lines import (
+from bench.model.measurement import Case, Measurement, Rank, Window
+from bench.model.run_folder_lines import (
     CounterLine,
     HealthLine,
     Joined,
@@ -22,7 +23,6 @@ from bench.model.lines import (
     PerftestTransfer,
     PhaseMark,
 )
-from bench.model.measurement import Case, Measurement, Rank, Window
 from bench.model.typed_json import Count, Duration, Name, Time
 from bench.model.units import show_size
 from bench.model.verdict import Verdict

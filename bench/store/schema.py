@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bench.model.lines import DrawnReports, HeardBroadcasts
+from bench.model.run_folder_lines import DrawnReports, HeardBroadcasts
 from bench.model.timings import Blocks, Seconds
 from bench.probe.fabric.run_tools import ToolAnswer
 
 from . import line_classes
 from .files import DRAWN, FABRIC, HISTORY, JOURNAL, LOGS, WIRING
 from .history.nights import SavedPast
-from .seal import SEAL
+from .owner_seal import SEAL
 
 TIMES = {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0, "description": "seconds"}}
 Seal = Annotated[

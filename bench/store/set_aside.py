@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from bench.model.lines import CounterLine, Loss, PerftestSkipped, PerftestTool, PerftestTransfer
 from bench.model.measurement import Measurement
+from bench.model.run_folder_lines import CounterLine, Loss, PerftestSkipped, PerftestTool, PerftestTransfer
 
 from .run import Run
 

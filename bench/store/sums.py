@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bench.model.lines import DrawnReports
+from bench.model.run_folder_lines import DrawnReports
 from bench.model.typed_json import decode
 
 from .files import (

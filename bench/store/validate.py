@@ -14,9 +14,9 @@ from typing import Any
 from bench.model.collectives import collective
 from bench.model.elements import REDUCTIONS, UnknownName, element
 from bench.model.groups import GroupRule, Groups
-from bench.model.lines import HealthLine
 from bench.model.measurement import Case, Measurement, RankSkew, Window
 from bench.model.printable import on_one_line
+from bench.model.run_folder_lines import HealthLine
 from bench.model.typed_json import Misfit, shown
 
 from .files import IMPORTED

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.case_templates import digest
-from bench.model.lines import Hang, HealthLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Rank
+from bench.model.run_folder_lines import Hang, HealthLine, PhaseMark
 from bench.model.typed_json import Misfit, load, to_json
 from bench.probe.link_bytes import LinkBytes
 from bench.store import NOT_TRIED, Loss, Phase, Recorder

@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.measure.flight_recorder import Flight
 from bench.measure.perftest.processes import PortNumber
-from bench.model.lines import HealthLine, WorkerGpu
 from bench.model.measurement import Measurement, Rank, Window
+from bench.model.run_folder_lines import HealthLine, WorkerGpu
 from bench.model.typed_json import Count, Duration, Misfit, decode_strictly, load
 from bench.model.units import show_some
 from bench.probe.link_bytes import LinkBytes

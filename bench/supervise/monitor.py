@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.model.counter_table import CounterRole
 from bench.model.counters import Snapshot, delta
-from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.typed_json import load
 from bench.probe.gpu_load import GpuSampler, Load
 

@@ -13,7 +13,7 @@ from bench.measure.perftest.processes import PortNumber, ProcessSaid, ToolSaid
 from bench.model.activity import NodeActivity
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import HeardBroadcasts
+from bench.model.run_folder_lines import HeardBroadcasts
 from bench.probe.fabric.run_tools import ToolAnswer
 from bench.probe.reachability import Target, Try
 

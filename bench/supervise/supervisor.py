@@ -14,8 +14,8 @@ from bench.measure.perftest.processes import PerftestJobs, PerftestRunner
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.activity import NodeActivity
 from bench.model.errors import EXIT_INCONCLUSIVE
-from bench.model.lines import WorkerGpu
 from bench.model.profile import tunes
+from bench.model.run_folder_lines import WorkerGpu
 from bench.model.typed_json import Misfit, load, to_json
 from bench.probe.gpu_load import GpuSampler
 from bench.probe.rail_activity import RailActivity

@@ -56,7 +56,7 @@ def timed(name: str, *words: object) -> dict[str, str]:
 
 
 def gauge() -> None:
-    from bench.model.lines import WorkerGpu
+    from bench.model.run_folder_lines import WorkerGpu
     from bench.probe.gpu_load import GpuSampler
     from bench.supervise.monitor import GPU_SECONDS
 

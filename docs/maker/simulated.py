@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.judge import row_peers
 from bench.judge.blame import transfers
 from bench.judge.evidence import Evidence
-from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Case, Measurement
+from bench.model.run_folder_lines import CounterLine, PhaseMark
 from bench.plan import PAIR_RULES, pair_cases
 from bench.plan.names import AGAIN, REPEATED, RERUN
 from bench.plan.rails import SUSPECT_RULES

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.model.lines import GpuDuringCase, HealthLine, Loss, PhaseMark, WorkerGpu
 from bench.model.measurement import Extra
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine, Loss, PhaseMark, WorkerGpu
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "ci" / "gpu"))

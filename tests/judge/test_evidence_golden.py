@@ -21,9 +21,9 @@ from bench.judge.peaks import nodes_of, peak_rows, scope_of, series_of
 from bench.judge.rails_of_rank import own_by_rank, pins, rail_names
 from bench.model.counters import Snapshot
 from bench.model.facts import Environment, Software
-from bench.model.lines import CounterLine, Joined, PhaseMark, WorkerGpu
 from bench.model.measurement import Case, Rank
 from bench.model.profile import load
+from bench.model.run_folder_lines import CounterLine, Joined, PhaseMark, WorkerGpu
 from bench.model.typed_json import to_json
 from bench.plan.screening import MOST_IN_PAIRS
 from bench.probe.fabric.ask_all import SubnetAnswers, look

@@ -10,7 +10,7 @@ import runs
 from bench.judge.checks.rail_names import _placed
 from bench.judge.gpu_of_rank import foreseen, match, placed, reported_gpus, visible
 from bench.model.facts import Host
-from bench.model.lines import Joined, WorkerGpu
+from bench.model.run_folder_lines import Joined, WorkerGpu
 from bench.model.typed_json import MOST
 from bench.run.bootstrap import choose_backend, device_name, memory
 from bench.store import Phase, load

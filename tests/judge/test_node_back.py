@@ -10,7 +10,7 @@ import runs
 from bench.judge.checks import CHECKS, Evidence
 from bench.judge.counter_windows import of_phase
 from bench.model.counters import Snapshot
-from bench.model.lines import CounterLine, Joined, PhaseMark
+from bench.model.run_folder_lines import CounterLine, Joined, PhaseMark
 from bench.store import Recorder, load
 
 ALL, LEFT = ("n0", "n1", "n2"), ("n0", "n1")

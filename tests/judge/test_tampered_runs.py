@@ -18,12 +18,12 @@ import pytest
 from bench.judge.verdicts import judge, status
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, HealthLine, Loss, PhaseMark
 from bench.model.measurement import Case, Extra, Measurement, Mismatch, Window
+from bench.model.run_folder_lines import CounterLine, HealthLine, Loss, PhaseMark
 from bench.model.verdict import EXIT, Bound, Status, Verdict
 from bench.plan import Job
 from bench.plan.names import STEADY
-from bench.plan.steady import steady_again
+from bench.plan.steady_load import steady_again
 from bench.store import IMPORTED, Run
 from golden import Golden, opened
 from made_acceptance import LAMBDA, acceptance_run, slower, with_readings, with_rows

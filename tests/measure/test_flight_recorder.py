@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.measure.flight_recorder import SIZE, Flight, NotAFlight, held, parse, switched_on
 from bench.model import typed_json
-from bench.model.lines import RecordedCall
+from bench.model.run_folder_lines import RecordedCall
 from bench.supervise.hangs.rank_state import flight_of
 from flight_dumps import DUMPS, dump
 

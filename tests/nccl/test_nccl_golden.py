@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.nccl.ctext import atoi, strtoll
+from bench.nccl.c_strings import atoi, strtoll
 from bench.nccl.distortions import RULES, distortions
 from bench.nccl.environment import conf_files, effective
 from bench.nccl.explain import explain, explain_interfaces

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.nccl import selector
-from bench.nccl.ctext import atoi
+from bench.nccl.c_strings import atoi
 from bench.nccl.selector import (
     Device,
     Item,

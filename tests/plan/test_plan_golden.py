@@ -21,7 +21,7 @@ from bench.plan.gpu import by_algorithm
 from bench.plan.nightly import short, summary
 from bench.plan.screening import most_steps, step
 from bench.plan.screening.rings import coverage
-from bench.plan.steady import steady_again
+from bench.plan.steady_load import steady_again
 from bench.store import Phase, Plan
 from golden import Golden, opened, shown
 from test_screening import Loss, healthy, path, port, problem, ring_rates

@@ -5,7 +5,7 @@ import pytest
 from bench.model.facts import Host
 from bench.probe import host
 from bench.probe.node import probe
-from bench.supervise.requests import hello
+from bench.supervise.answers import hello
 from trees import plant
 
 MEMINFO = """MemTotal:       24682416 kB

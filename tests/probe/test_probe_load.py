@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.model.lines import WorkerGpu
+from bench.model.run_folder_lines import WorkerGpu
 from bench.probe.gpu_load import GpuSampler
 from fake_nvml import GPU_IS_LOST, Nvml
 

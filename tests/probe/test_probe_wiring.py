@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from bench.model.lines import HeardBroadcasts
+from bench.model.run_folder_lines import HeardBroadcasts
 from bench.probe.rail_wiring import _word, hear_broadcasts
 
 

@@ -11,9 +11,9 @@ from bench.model.collectives import collective, count_of, size_of
 from bench.model.counters import Snapshot
 from bench.model.elements import element
 from bench.model.facts import Gpu, Host, Node, Port, Software
-from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Mismatch, Rank
 from bench.model.profile import Profile, parse
+from bench.model.run_folder_lines import CounterLine, PhaseMark
 from bench.model.verdict import Status, Verdict
 from bench.store import Loss, Manifest, Phase, Plan, Run, Settings, TooLarge
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reports.fence import FenceError, element, read, relative, vegalite
+from reports.vegalite_fence import FenceError, element, read, relative, vegalite
 
 pymdownx = pytest.importorskip("pymdownx.superfences", reason="pymdown-extensions is not installed")
 

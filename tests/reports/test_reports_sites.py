@@ -43,7 +43,7 @@ markdown_extensions:
       custom_fences:
         - name: vegalite
           class: vegalite
-          format: !!python/name:reports.fence.vegalite
+          format: !!python/name:reports.vegalite_fence.vegalite
 extra_javascript: [charts/vega.js, charts/vegalite.js]
 """
 SPHINX = """project = "made"

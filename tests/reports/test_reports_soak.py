@@ -7,9 +7,9 @@ import pytest
 
 import runs
 from bench.judge.evidence import Evidence
-from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.measurement import Window
 from bench.model.profile import Limit
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.verdict import Bound
 from bench.plan import Request, sweep_cases
 from bench.store import load

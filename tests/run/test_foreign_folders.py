@@ -15,7 +15,7 @@ from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import CUTS, without
 from bench.run.resume import OtherRun, ResumeRefused, check_own, planned_anew
 from bench.store import COUNTERS, HEALTH, JOURNAL, MANIFEST, PLAN, Recorder, RunError, load
-from bench.store.seal import SEAL, not_own
+from bench.store.owner_seal import SEAL, not_own
 from bench.store.sums import SUMS
 from bench.store.user_state import state_folder
 

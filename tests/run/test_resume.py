@@ -13,8 +13,8 @@ from bench.judge.verdicts import judge
 from bench.judge.wire.counters import carried
 from bench.model import typed_json
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Rank
+from bench.model.run_folder_lines import CounterLine, PhaseMark
 from bench.run.cluster_changes import unlike as unlike_nodes
 from bench.run.resume import ResumeRefused, remaining, resumable, unlike
 from bench.run.without_sick_nodes import preflight

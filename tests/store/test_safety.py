@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.model.lines import HealthLine, PerftestSkipped, PhaseMark
+from bench.model.run_folder_lines import HealthLine, PerftestSkipped, PhaseMark
 from bench.run.finish import finish
 from bench.store import (
     COUNTERS,
@@ -33,7 +33,7 @@ from bench.store import (
     load,
     write_file,
 )
-from bench.store.seal import SEAL, not_own
+from bench.store.owner_seal import SEAL, not_own
 from tests.told import Told
 
 READ = (MANIFEST, PLAN, FACTS, JOURNAL, COUNTERS, HEALTH, VERBS, HISTORY, f"{LOGS}/evidence.0.log")

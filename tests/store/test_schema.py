@@ -16,8 +16,8 @@ from bench.probe.fabric.ask_all import look
 from bench.probe.rail_wiring import hear_broadcasts
 from bench.store import JOURNAL, LOGS, WIRING, Recorder, load, save_history, write_file
 from bench.store.files import DRAWN
+from bench.store.owner_seal import SEAL
 from bench.store.schema import FILES, schema
-from bench.store.seal import SEAL
 from reports import up_to_date
 
 RECORDED = Path(__file__).with_name("data") / "two-nodes"

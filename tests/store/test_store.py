@@ -8,7 +8,7 @@ import runs
 from bench.judge.verdicts import judge, status
 from bench.model.counters import snapshot
 from bench.model.facts import Port
-from bench.model.lines import CounterLine
+from bench.model.run_folder_lines import CounterLine
 from bench.model.typed_json import decode, encode
 from bench.model.verdict import Status
 from bench.store import COUNTERS, JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load

@@ -12,8 +12,8 @@ import pytest
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
-from bench.model.lines import HealthLine
 from bench.model.measurement import Case
+from bench.model.run_folder_lines import HealthLine
 from bench.model.typed_json import encode, to_json
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control

@@ -7,8 +7,8 @@ import os
 import pytest
 
 import runs
-from bench.model.lines import PhaseMark
 from bench.model.measurement import Case
+from bench.model.run_folder_lines import PhaseMark
 from bench.store import Recorder
 from bench.supervise import coordinator
 from bench.supervise.control.tcp import Control

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.model.lines import WorkerGpu
+from bench.model.run_folder_lines import WorkerGpu
 from bench.supervise.monitor import (
     COUNTER_SECONDS,
     MOST_CHANGES,

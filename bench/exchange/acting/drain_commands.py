@@ -15,7 +15,7 @@ from bench.model.typed_json import decode, encode
 from bench.model.units import show_some
 from bench.store import RunError, read_file, write_file
 from bench.store.files import exists
-from bench.store.seal import mark
+from bench.store.owner_seal import mark
 from bench.store.sums import ACTIONS as FILE
 
 OURS = "railgauge:"  # how every reason of ours begins, so that nobody else's is touched

@@ -14,7 +14,7 @@ from statistics import median, median_low
 
 from bench.model.measurement import Case, Rank, Window
 from bench.plan.names import STEADY, STEADY_AGAIN
-from bench.plan.steady import WINDOW
+from bench.plan.steady_load import WINDOW
 from bench.store import Run
 
 FLOOR = 0.8  # of the median rate of all rails: below it a rail is slow in a window

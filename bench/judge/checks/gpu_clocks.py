@@ -8,7 +8,7 @@ from statistics import median
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.model.lines import GpuDuringCase, HealthLine
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine
 from bench.model.units import MEGA, show_share
 from bench.store import IMPORTED
 

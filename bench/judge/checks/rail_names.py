@@ -11,10 +11,10 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, reported_gpus
 from bench.judge.registry import check
 from bench.model.facts import Node
-from bench.model.lines import WorkerGpu
 from bench.model.measurement import Rank
 from bench.model.profile import Rails
 from bench.model.rails import by_port, in_order, joined, nearest_rails, own_rails, rails_of
+from bench.model.run_folder_lines import WorkerGpu
 
 
 def _no_gpu(evidence: Evidence) -> str:

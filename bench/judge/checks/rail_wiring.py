@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.model.lines import HeardBroadcasts
+from bench.model.run_folder_lines import HeardBroadcasts
 from bench.model.typed_json import load, parse
 from bench.model.units import show_some
 from bench.store import LOGS, WIRING, read_file

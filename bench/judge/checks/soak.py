@@ -18,9 +18,9 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import busbw, collective
-from bench.model.lines import HealthLine
 from bench.model.measurement import Case, Window
 from bench.model.rails import rails_of
+from bench.model.run_folder_lines import HealthLine
 from bench.model.stats import deviation
 from bench.model.units import show_both, show_count, show_seconds, show_share, show_size, show_some
 

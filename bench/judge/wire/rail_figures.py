@@ -15,8 +15,8 @@ from bench.measure.perftest.outcome import Outcome, explained, outcome
 from bench.measure.perftest.results import PerftestResults
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
-from bench.model.lines import PerftestTransfer
 from bench.model.rails import members
+from bench.model.run_folder_lines import PerftestTransfer
 from bench.model.units import show_both
 from bench.plan.names import FIRST
 

@@ -19,7 +19,7 @@ from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
-from bench.model.lines import HOST
+from bench.model.run_folder_lines import HOST
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status
 from bench.plan.names import FIRST

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.model.lines import PerftestEnd, PerftestExit, PerftestTransfer
+from bench.model.run_folder_lines import PerftestEnd, PerftestExit, PerftestTransfer
 
 # libibverbs/verbs.h, enum ibv_wc_status: those of a path and not of a program
 STATES = {

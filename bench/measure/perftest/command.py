@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from bench.model.lines import PerftestEnd, PerftestTool
 from bench.model.profile import Verbs
+from bench.model.run_folder_lines import PerftestEnd, PerftestTool
 
 from .tool import LATENCY, NAME
 

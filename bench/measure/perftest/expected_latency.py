@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from bench.model.lines import PerftestEnd, PerftestTransfer
+from bench.model.run_folder_lines import PerftestEnd, PerftestTransfer
 from bench.model.units import MICRO, show_seconds
 from bench.model.verdict import Bound
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.measure.perftest import output
 from bench.model.facts import Node
-from bench.model.lines import PerftestExit, PerftestTool, PerftestTransfer
+from bench.model.run_folder_lines import PerftestExit, PerftestTool, PerftestTransfer
 from bench.model.units import show_size
 
 from .causes import MEMORY, Cause, cause

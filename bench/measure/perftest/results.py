@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.model.lines import PerftestSkipped, PerftestTool, PerftestTransfer
+from bench.model.run_folder_lines import PerftestSkipped, PerftestTool, PerftestTransfer
 
 from .tool import LATENCY, NAME
 

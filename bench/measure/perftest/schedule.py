@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.model.facts import Node, Port
-from bench.model.lines import PerftestEnd, PerftestTool
 from bench.model.profile import Profile, Rails
 from bench.model.rails import DeviceUse, by_port, own_rails, rails_of, roles, shared_out
 from bench.model.rounds import Round, rounds
+from bench.model.run_folder_lines import PerftestEnd, PerftestTool
 
 from .command import SECONDS
 

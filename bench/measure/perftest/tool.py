@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from bench.model.lines import PerftestTool
+from bench.model.run_folder_lines import PerftestTool
 
 NAME = "ib_write_bw"
 LATENCY = "ib_write_lat"

@@ -29,4 +29,4 @@ from bench.plan.screening.rings import (
     most_steps,
     nodes_by_leaf,
 )
-from bench.plan.screening.trace import step
+from bench.plan.screening.slow_ring_search import step

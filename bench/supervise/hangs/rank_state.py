@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.measure.flight_recorder import Flight
 from bench.model.groups import group_of
-from bench.model.lines import Joined, LastSeen
 from bench.model.measurement import Case, Rank
+from bench.model.run_folder_lines import Joined, LastSeen
 from bench.model.typed_json import load
 
 from .culprits import Position, RailState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.model.lines import FlightRecord, RasReport
+from bench.model.run_folder_lines import FlightRecord, RasReport
 from bench.nccl.environment import effective
 from bench.probe.environment import environment, home
 from bench.store import Recorder

@@ -16,9 +16,9 @@ from bench.judge.leaves import leaves
 from bench.judge.rails_of_rank import rail_names
 from bench.model.counters import Snapshot
 from bench.model.facts import Near
-from bench.model.lines import CounterLine
 from bench.model.profile import Rails
 from bench.model.rails import own_rails
+from bench.model.run_folder_lines import CounterLine
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import INSIDE

@@ -21,7 +21,7 @@ from bench.model.profile import Profile, parse
 from bench.model.verdict import Status, Verdict
 from bench.plan import Job
 from bench.plan.names import STEADY
-from bench.plan.steady import WINDOW, steady, steady_again
+from bench.plan.steady_load import WINDOW, steady, steady_again
 from bench.run.resume import planned_anew
 from bench.store import Phase, Plan, Recorder, load
 

@@ -17,9 +17,9 @@ import runs
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
 from bench.model.facts import Node
-from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.measurement import Window
 from bench.model.profile import Profile
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.verdict import Status, Verdict
 from bench.plan import Request, sweep_cases
 from bench.store import Run, load

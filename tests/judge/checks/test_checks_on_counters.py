@@ -9,9 +9,9 @@ import pytest
 from bench.judge.checks import exclusion_bytes
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import PhaseMark
 from bench.model.measurement import Case
 from bench.model.profile import Profile, Rails
+from bench.model.run_folder_lines import PhaseMark
 from bench.model.verdict import Status
 from bench.store import Phase, Plan
 from made_nodes import (

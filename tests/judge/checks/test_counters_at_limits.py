@@ -22,9 +22,9 @@ from bench.judge.evidence import Evidence
 from bench.model.counters import Snapshot
 from bench.model.facts import Node, NvLink
 from bench.model.kernel_log import KERNEL, KernelLog
-from bench.model.lines import CounterLine, HealthLine, Joined, Loss
 from bench.model.measurement import Extra
 from bench.model.profile import Profile, Rails
+from bench.model.run_folder_lines import CounterLine, HealthLine, Joined, Loss
 from bench.model.verdict import Verdict
 from bench.plan import Request, sweep_cases
 from bench.store import LOGS, WIRING, Phase, Plan, Settings

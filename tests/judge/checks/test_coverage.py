@@ -10,9 +10,9 @@ import pytest
 import runs
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, spoken
-from bench.model.lines import CounterLine
 from bench.model.profile import load as load_profile
 from bench.model.profile import parse
+from bench.model.run_folder_lines import CounterLine
 from bench.model.verdict import Status
 from bench.plan.names import BUDGET, GIVEN_UP
 from bench.store import IMPORTED, Loss, Phase, Plan, Settings, TooLarge, load

@@ -451,7 +451,7 @@ def replace_time(shot: Any, offset: float) -> Any:
 
 
 def around_once(shots: Sequence[Any]) -> list[Any]:
-    from bench.model.lines import CounterLine
+    from bench.model.run_folder_lines import CounterLine
 
     return [
         CounterLine("collectives", "before", tuple(shots)),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import runs
 from bench.judge.verdicts import judge
-from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.verdict import Status
 from bench.store import load
 

@@ -14,12 +14,12 @@ import pytest
 import runs
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
-from bench.model.lines import GpuDuringCase, HealthLine, Joined, WorkerGpu
 from bench.model.measurement import Case, Window
 from bench.model.profile import Limit, Profile
+from bench.model.run_folder_lines import GpuDuringCase, HealthLine, Joined, WorkerGpu
 from bench.model.verdict import Bound
 from bench.plan import AcceptOptions, Job, Request, sweep_cases
-from bench.plan.steady import WINDOW, steady, steady_again
+from bench.plan.steady_load import WINDOW, steady, steady_again
 from bench.store import Phase, Plan, Settings
 from golden import Golden, opened, shown
 from made_nodes import LAMBDA, node, seen

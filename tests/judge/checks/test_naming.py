@@ -8,9 +8,9 @@ import pytest
 
 import runs
 from bench.judge.rails_of_rank import own_by_rank, pins, rail_names
-from bench.model.lines import Joined, WorkerGpu
 from bench.model.profile import load
 from bench.model.rails import DeviceUse, in_order, own_rails, used_as
+from bench.model.run_folder_lines import Joined, WorkerGpu
 from bench.model.verdict import Status
 from made_nodes import (
     LAMBDA,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.model.lines import Joined, WorkerGpu
+from bench.model.run_folder_lines import Joined, WorkerGpu
 from bench.model.verdict import Status
 from bench.store import Phase, Plan
 from made_nodes import LAMBDA, judged, nodes, seen, status, with_port, worst_words

@@ -9,8 +9,8 @@ import pytest
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
 from bench.model.counters import Snapshot
-from bench.model.lines import CounterLine
 from bench.model.profile import load
+from bench.model.run_folder_lines import CounterLine
 from bench.model.verdict import Status
 from made_nodes import counted, judged, nodes, seen, status
 

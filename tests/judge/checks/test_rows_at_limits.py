@@ -19,9 +19,9 @@ from bench import __version__
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
 from bench.judge.wire.group_shape import NO_LAYOUT
-from bench.model.lines import Joined, PhaseMark
 from bench.model.measurement import Extra, Mismatch, RankSkew, Window
 from bench.model.profile import LARGE, Limit, Profile, Rails
+from bench.model.run_folder_lines import Joined, PhaseMark
 from bench.model.verdict import Bound, Verdict
 from bench.plan import Request, sweep_cases
 from bench.plan.names import BUDGET, GIVEN_UP

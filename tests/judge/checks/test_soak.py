@@ -9,9 +9,9 @@ import pytest
 import made_nodes
 import runs
 from bench.judge.verdicts import judge
-from bench.model.lines import HealthLine
 from bench.model.measurement import Window
 from bench.model.profile import load
+from bench.model.run_folder_lines import HealthLine
 from bench.model.stats import median
 from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases

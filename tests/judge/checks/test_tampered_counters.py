@@ -9,8 +9,8 @@ import pytest
 from bench.judge.checks import CHECKS, Evidence
 from bench.judge.counter_windows import QUIET
 from bench.model.counters import Snapshot
-from bench.model.lines import CounterLine
 from bench.model.profile import load
+from bench.model.run_folder_lines import CounterLine
 from bench.model.verdict import Status
 from made_acceptance import DEVICES, acceptance_run, grown_from, judged, with_readings
 from made_nodes import LAMBDA, port

@@ -29,9 +29,9 @@ from bench.judge.wire.target import TargetReading, _sums, _together, largest_rat
 from bench.model.collectives import COLLECTIVES, COPIES
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, Loss
 from bench.model.measurement import Case, Extra, Measurement, Rank
 from bench.model.profile import load
+from bench.model.run_folder_lines import CounterLine, Loss
 from bench.model.verdict import Bound
 from bench.nccl.log import read
 from bench.store import Phase, Plan, Run

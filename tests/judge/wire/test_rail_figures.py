@@ -13,8 +13,8 @@ from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, collective
 from bench.judge.wire.rail_latency import of_latencies
 from bench.judge.wire.rail_layers import _losses
 from bench.model.facts import Port
-from bench.model.lines import PerftestTool
 from bench.model.profile import load
+from bench.model.run_folder_lines import PerftestTool
 from made_nodes import node, nodes
 from made_nodes import seen as seen_
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.model.lines import WorkerGpu
 from bench.model.measurement import Extra
+from bench.model.run_folder_lines import WorkerGpu
 
 torch = pytest.importorskip("torch")
 import torch.distributed as dist  # noqa: E402

@@ -10,9 +10,9 @@ import made_nodes
 from bench.model.collectives import collective
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, PerftestTool, PerftestTransfer
 from bench.model.measurement import Measurement
 from bench.model.profile import Profile, load
+from bench.model.run_folder_lines import CounterLine, PerftestTool, PerftestTransfer
 from bench.plan import Request, pair_cases, sweep_cases
 from bench.store import Phase, Plan, Run, Settings
 from bench.store.rows import rows

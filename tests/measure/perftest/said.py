@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.model.lines import PerftestEnd, PerftestExit, PerftestTransfer
+from bench.model.run_folder_lines import PerftestEnd, PerftestExit, PerftestTransfer
 
 # linux-rdma/perftest at 00b55b6, ib_write_bw -D 4 on an NDR port
 TABLE = """---------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import made_nodes
 from bench.judge.evidence import Evidence
 from bench.judge.wire.rail_latency import culprits, of_latencies, why_unknown
 from bench.judge.wire.rail_layers import RailRow, of_layers
-from bench.model.lines import PerftestTool
 from bench.model.profile import Verbs
+from bench.model.run_folder_lines import PerftestTool
 from bench.model.units import GIGA
 from bench.model.verdict import Bound
 from bench.store import Run

@@ -11,7 +11,7 @@ import pytest
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.judge.wire.rail_latency import of_latencies
-from bench.model.lines import PerftestSkipped
+from bench.model.run_folder_lines import PerftestSkipped
 from layered import LAMBDA, even, run_of, transfers
 from reports.frames import frames
 from reports.layers import HEAD, layer_table, read_layers, unknowns, worst_first

@@ -12,7 +12,7 @@ import made_nodes
 from bench.measure.perftest.outcome import explained, outcome
 from bench.measure.perftest.results import PerftestResults, of_lines
 from bench.model import typed_json
-from bench.model.lines import PerftestSkipped, PerftestTool, PerftestTransfer
+from bench.model.run_folder_lines import PerftestSkipped, PerftestTool, PerftestTransfer
 from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
 
 NODES = {node.name: node for node in made_nodes.nodes(2)}

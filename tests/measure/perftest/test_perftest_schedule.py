@@ -19,8 +19,8 @@ from bench.measure.perftest.schedule import (
     meetings,
     why_left,
 )
-from bench.model.lines import PerftestTool
 from bench.model.profile import Verbs, load
+from bench.model.run_folder_lines import PerftestTool
 
 LAMBDA = load("lambda-1cc-h100")
 CUDA = ("bind_source_ip", "use_cuda", "use_cuda_bus_id", "use_cuda_dmabuf")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.measure.perftest.command import latency_words, lawful, words
 from bench.measure.perftest.tool import read
 from bench.model import typed_json
-from bench.model.lines import PerftestEnd, PerftestTool
+from bench.model.run_folder_lines import PerftestEnd, PerftestTool
 
 PLAIN = (Path(__file__).parent / "data" / "help-4.5.txt").read_text()
 # the lines that a build with CUDA adds (linux-rdma/perftest 00b55b6, src/perftest_parameters.c)

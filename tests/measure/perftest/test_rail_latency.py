@@ -10,8 +10,8 @@ import pytest
 import made_nodes
 from bench.judge.checks import Evidence
 from bench.measure.perftest.outcome import outcome
-from bench.model.lines import PerftestSkipped, PerftestTool
 from bench.model.profile import Verbs, load, parse
+from bench.model.run_folder_lines import PerftestSkipped, PerftestTool
 from bench.model.verdict import Bound, Status
 from layered import LAMBDA, RAILS
 from said import COLUMNS, LATENCIES, RETRY, ended, latency, table

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import made_nodes
 from bench.judge.checks import Evidence
 from bench.judge.wire.rail_layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
-from bench.model.lines import PerftestSkipped, PerftestTool
 from bench.model.profile import Verbs, load
+from bench.model.run_folder_lines import PerftestSkipped, PerftestTool
 from bench.model.units import GIGA
 from bench.model.verdict import Bound, Status
 from layered import LAMBDA, even, run_of, transfers

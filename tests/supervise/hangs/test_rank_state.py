@@ -1,7 +1,7 @@
 """From what supervisors reported to the positions of ranks."""
 
-from bench.model.lines import LastSeen
 from bench.model.measurement import Case, Rank
+from bench.model.run_folder_lines import LastSeen
 from bench.supervise.hangs.rank_state import RankState, heartbeats, positions, record
 
 RANKS = (Rank(0, "n0", 0), Rank(1, "n1", 0))

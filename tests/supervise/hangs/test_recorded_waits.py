@@ -3,7 +3,7 @@
 import pytest
 
 from bench.measure.flight_recorder import Flight, parse
-from bench.model.lines import RecordedCall
+from bench.model.run_folder_lines import RecordedCall
 from bench.supervise.hangs.recorded_waits import describe_waits
 from flight_dumps import dump
 

@@ -29,11 +29,11 @@ from bench.run.options import Options
 from bench.run.perftest_phase import measure as measure_by_perftest
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
+from bench.supervise.answers import answer
 from bench.supervise.control.connect import connect
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.departures import dismiss
 from bench.supervise.limits import Limits
-from bench.supervise.requests import answer
 from bench.supervise.supervisor import Supervisor
 
 

@@ -109,8 +109,8 @@ def test_a_signal_of_the_kernel_while_the_launcher_lives_is_ignored(tmp_path):
 
 BOTH_PRINT = """
 import os, sys
-from bench.cli.streams import append_to_files
-from bench.supervise.outlive import streams_of
+from bench.cli.standard_streams import append_to_files
+from bench.supervise.outlive_mpirun import streams_of
 append_to_files()
 print("front", flush=True)
 (out, _) = streams_of(os.getpid())

@@ -10,8 +10,8 @@ import pytest
 import runs
 from bench.model.facts import Interface, Node
 from bench.model.measurement import Rank
-from bench.run.rejoin import as_they_are_now, command_without, lost_nodes, rejoin
 from bench.run.resume import ResumeRefused, unlike
+from bench.run.resumed_nodes import as_they_are_now, command_without, lost_nodes, rejoin
 from bench.store import SetAside, load
 from bench.store.set_aside import without_set_aside
 

@@ -5,7 +5,7 @@
           custom_fences:
             - name: vegalite
               class: vegalite
-              format: !!python/name:reports.fence.vegalite
+              format: !!python/name:reports.vegalite_fence.vegalite
 
 A fence holds ``{"schema-url": "charts/rail-matrix.vl.json"}`` or a whole specification. Addresses are written as
 in any Markdown link: from the page's own file; one that begins with ``/``, or that is found only there, is from
