@@ -143,7 +143,7 @@ def tonight(tmp_path, slower, nights=5, apart=NOBODY, profile=runs.LOCAL, now=PA
     where, planned, made = rows(apart, 1e-3 * slower)
     usual = [row for case in planned for row in runs.measured(case, isolated=(1e-3,) * 12)]
     like = load(runs.folder(tmp_path / "usual", usual, planned, where))
-    found = series.nights(series.record(Evidence(like, runs.LOCAL), "c1", fingerprint(PARTS)))
+    found = series.nights(series.recorded_run(Evidence(like, runs.LOCAL), "c1", fingerprint(PARTS)))
     before = {
         each: tuple(replace(night, run=f"night{at}", time=float(at)) for at in range(nights))
         for each, night in found.items()
