@@ -27,7 +27,7 @@ import numpy as np
 from bench.judge.drift import DriftRules, Label, NightValue, Series, fingerprint, judge, steps
 from bench.judge.drift.baseline import Baseline, confirmed, follow
 from bench.judge.drift.peers import compare_with_peers, suspects
-from bench.store.history import Record, Sample, append, nights, read
+from bench.store.history import RecordedRun, Sample, append, nights, read
 
 SD = 0.01
 DIP_CHANCE, DIP_DEPTH = 0.03, (0.03, 0.10)
@@ -309,7 +309,7 @@ def write_history(folder: str, count: int, rng: np.random.Generator) -> int:
     for night in range(count):
         values = (LEVEL * (1 + SD * rng.standard_normal(len(series)))).tolist()
         samples = tuple(Sample(one, value, 5) for one, value in zip(series, values, strict=True))
-        append(folder, Record(f"run{night:03d}", START + night * DAY, "lab", parts, samples))
+        append(folder, RecordedRun(f"run{night:03d}", START + night * DAY, "lab", parts, samples))
     return count * len(series)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.store.history import Record, Sample
+from bench.store.history import RecordedRun, Sample
 from bench.store.history.location import month_path, run_path
 from bench.store.history.nights import Series, fingerprint
 from bench.store.history.parquet_file import encode
@@ -31,7 +31,7 @@ def main(root: Path, compact: bool) -> None:
     dice = random.Random(1)
     clusters, nights = (100, 3 * 365) if compact else (10, 1000)
     for cluster in (f"cluster{number}" for number in range(clusters)):
-        files = defaultdict[str, list[Record]](list)
+        files = defaultdict[str, list[RecordedRun]](list)
         for night in range(nights):
             record = made(cluster, night, dice)
             own = run_path(cluster, record.run, record.time)
@@ -44,12 +44,12 @@ def main(root: Path, compact: bool) -> None:
             path.write_bytes(content)
 
 
-def made(cluster: str, night: int, dice: random.Random) -> Record:
+def made(cluster: str, night: int, dice: random.Random) -> RecordedRun:
     parts = fingerprint({"driver": f"550.{night // 300}", "gpus": "8 x H100", "nccl": "2.23.4"})
     samples = tuple(
         Sample(Series(cluster, *names), 1e9 * (1 + dice.random()), 3) for names in itertools.product(*SERIES)
     )
-    return Record(f"night{night:04}", FIRST + night * 86400, cluster, parts, samples)
+    return RecordedRun(f"night{night:04}", FIRST + night * 86400, cluster, parts, samples)
 
 
 if __name__ == "__main__":

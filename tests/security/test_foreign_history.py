@@ -10,7 +10,17 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from bench.store.history import Record, Sample, acceptances, append, check, create, record, runs, strangers
+from bench.store.history import (
+    RecordedRun,
+    Sample,
+    acceptances,
+    append,
+    check,
+    create,
+    parquet_file,
+    runs,
+    strangers,
+)
 from bench.store.history.location import run_path
 from bench.store.history.nights import Series
 
@@ -24,7 +34,7 @@ def home(tmp_path: Path) -> Path:
     home = tmp_path / "nights"
     create(str(home))
     sample = Sample(Series("c", "all_reduce", "1 GiB", "busbw", ""), 4e11, 5)
-    append(str(home), Record("good", TIME, "c", (), (sample,)))
+    append(str(home), RecordedRun("good", TIME, "c", (), (sample,)))
     (home / LEVEL).parent.mkdir(parents=True)
     return home
 
@@ -58,8 +68,8 @@ def test_what_is_no_night_is_named_and_not_opened(home: Path, where: str, plant)
 
 def test_a_small_file_of_more_rows_than_any_night_is_not_read(home: Path, monkeypatch) -> None:
     series = [Series("c", "all_reduce", f"{at} GiB", "busbw", "") for at in range(9)]
-    append(str(home), Record("bomb", TIME, "c", (), tuple(Sample(each, 4e11, 5) for each in series)))
-    monkeypatch.setattr(record, "_MOST_ROWS", 8)
+    append(str(home), RecordedRun("bomb", TIME, "c", (), tuple(Sample(each, 4e11, 5) for each in series)))
+    monkeypatch.setattr(parquet_file, "_MOST_ROWS", 8)
     for found, left_out in (runs(str(home)), check(str(home))):
         assert len(found) == 1
         assert ["it has 9 rows" in each.reason for each in left_out] == [True]
