@@ -5,7 +5,7 @@ Every word and figure counts: a part that differs is read and, if it is right, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -33,6 +33,19 @@ class Golden:
     def write(self) -> None:
         found = (f"\n# {name}\n{self.known[name]}" for name in self.names if name in self.known)
         self.path.write_text("".join(found), encoding="utf-8")
+
+
+class Parts(dict[str, Callable[[], list[str]]]):
+    """The functions that make the parts of a file, in the order in which they are defined."""
+
+    def part(self, name: str) -> Callable[[Callable[[], list[str]]], Callable[[], list[str]]]:
+        """Decorates the function that makes the part ``name``."""
+
+        def add(made: Callable[[], list[str]]) -> Callable[[], list[str]]:
+            self[name] = made
+            return made
+
+        return add
 
 
 def opened(request: pytest.FixtureRequest, path: Path, names: Sequence[str]) -> Iterator[Golden]:

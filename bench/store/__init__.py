@@ -17,10 +17,11 @@
 
 Files are appended line by line and flushed to disk; a crash loses the line in flight and nothing else.
 
-files   what they are called, and how one is written
-run     a run in memory: manifest, plan, cases, what was seen and judged
-record  writing one, line by line as it happens
-read    reading one, whatever state a crash has left it in
+files       what they are called, and how one is written
+run         a run in memory: manifest, plan, cases, what was seen and judged
+recorder    writing one, line by line as it happens
+read        reading one, whatever state a crash has left it in
+owner_seal  whose folder it is
 """
 
 from bench.model.run_folder_lines import Loss

@@ -11,7 +11,7 @@ shared_import   one import of torch for all ranks of a command
 monitor         what a supervisor samples beside its worker
 departures      supervisors that leave before they are dismissed, and who is to blame
 watchdog        a process that outlives rank 0
-requests        what a supervisor answers about its machine
+answers         what a supervisor answers about its machine
 limits          deadlines, polling intervals, how a run ends early
 control/        messages between supervisors
 hangs/          who holds the others up

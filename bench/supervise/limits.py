@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 SHORTEST, LONGEST = 0.002, 0.05  # seconds between two polls for messages
 TRIES = 2  # workers that may break one after the other before a phase is given up
-RANK_0_HEARTBEAT_SECONDS = (
-    30.0  # between two messages of rank 0 to every rank, while there is nothing else to send
-)
+# between two messages of rank 0 to every rank, while there is nothing else to send
+RANK_0_HEARTBEAT_SECONDS = 30.0
 # without one, after which rank 0 counts as frozen; the longest that it works by itself is 400 s
 SILENT_SECONDS = 900.0
 COUNTERS = 60.0  # seconds for every node to read its counters between two phases

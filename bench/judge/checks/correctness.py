@@ -98,7 +98,7 @@ def _calls(rows: Sequence[Row]) -> str:
     return f", {verified} of {show_count(made, 'call')} verified" if made else ""
 
 
-def _compared_everywhere(row: Row, imported: bool, least: int = 1) -> bool:
+def _compared_everywhere(row: Row, imported: bool, least: int) -> bool:
     """Whether every rank that receives compared what it received, and all of it, in each call that was verified, of
     which there are ``least``.
 
@@ -322,15 +322,15 @@ def _repeats(row: Row, evidence: Evidence) -> str:
     return f"all of its {len(blocks)} blocks took {show_seconds(row.seconds)} a call, to the last digit on every rank"
 
 
-def is_stall(slowest: float, usual: float) -> bool:
-    """Whether the slowest call took so much longer than usual that it stalled."""
-    return slowest > max(STALL * usual, usual + STALLED)
+def longest_without_stall(usual: float, calls: int = 1) -> float:
+    """The seconds a call that a block of so many ``calls`` may take before it counts as stalled."""
+    return max(STALL * usual, usual + STALLED / calls)
 
 
 def _uneven(row: Row) -> str:
     """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
     usual, alone = row.seconds, row.measurement.isolated
-    least = max(STALL * usual, usual + STALLED / max(1, row.measurement.calls))
+    least = longest_without_stall(usual, max(1, row.measurement.calls))
     blocks = Blocks.of(row.measurement.pipelined).slowest if row.slowest > least else []
     slow = [block for block in blocks if block > least]
     if len(slow) >= max(2, len(blocks) / 4):

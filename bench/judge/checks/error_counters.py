@@ -16,11 +16,12 @@ from bench.judge.counter_windows import WHOLE, CounterWindow, started_anew, whol
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable, Outcome
 from bench.judge.registry import check
+from bench.judge.run_times import of_another_day
 from bench.model.counter_table import CounterRole
 from bench.model.counters import HW, NET, PMA, TCP, Certainty, Growth, counter
 from bench.model.rails import Role as Device
 from bench.model.rails import by_port, rails_of
-from bench.model.units import show_count, show_seconds, show_share, show_some
+from bench.model.units import show_count, show_share, show_some
 from bench.plan.names import phase_words
 from bench.store import Run
 from bench.store.case_progress import COPY_AGAIN
@@ -51,7 +52,6 @@ STEPS = {
 }
 UNREAD = "see why its counters could not be read, then run again"
 FULL = "clear it (perfquery -R) or see why it cannot be read, then run again"
-DAY = 86400.0  # s; readings further from a run's own times are not of it
 RETRANSMITTED = 0.01
 FEW = 10_000  # segments: of fewer a share says nothing
 MATHIS = "Mathis et al. 1997: at 1 % loss and 0.1 ms one connection carries at most 1.4 Gb/s"
@@ -97,21 +97,17 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
 
 def _of_others(run: Run) -> Iterator[Finding]:
     """The findings on readings that are not of this run: of other nodes, or of another day."""
-    known, began, ended = {*run.whole.manifest.nodes}, run.manifest.started, run.ended
+    known = {*run.whole.manifest.nodes}
     if others := sorted({name for line in run.counters for name in line.nodes} - known):
         text = f"the counters are of {show_some(others)}, and the run has no node so called"
         yield Finding("all nodes", None, text, step=COPY_AGAIN)
-    if not began or ended is None or ended < began:
-        return  # the clock was set back while the run went on
     times: dict[str, list[float]] = {}
-    for line in run.counters:
+    for line in run.counters if run.ended is not None else ():
         for name, shot in zip(run.manifest.nodes, line.snapshots, strict=False):
             times.setdefault(name, []).append(shot.time)
     for name, read in times.items():
-        before, after = began - min(read), max(read) - ended
-        if max(before, after) > DAY:
-            apart = f"{show_seconds(before)} before" if before > DAY else f"{show_seconds(after)} after"
-            yield Finding(name, None, f"its counters were read {apart} the run", step=COPY_AGAIN)
+        if apart := of_another_day(run, min(read), max(read)):
+            yield Finding(name, None, f"its counters were read {apart}", step=COPY_AGAIN)
 
 
 def _between_phases(evidence: Evidence) -> Iterator[Finding]:

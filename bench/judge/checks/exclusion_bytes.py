@@ -281,7 +281,7 @@ def _without_earlier_traffic(
 
 
 def _moved(window: CounterWindow, role: Role) -> Moved | str:
-    """Bytes in both directions, on an InfiniBand port without those of its IP interface; or why they are not known."""
+    """Bytes in both directions, on an InfiniBand port without those of its IP interface; else the reason why not."""
     traffic = bytes_moved(window.moved, role.name)
     if traffic.sent is None or traffic.received is None:
         return _by_packets(window, role, traffic.how)

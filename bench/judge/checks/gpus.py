@@ -240,7 +240,7 @@ SAME: tuple[tuple[str, str, float, Callable[[Gpu], float | None]], ...] = (
     ),
     source=lambda evidence: f"its peers, and {_who_limits(evidence.profile)}",
     on_fail="take the limit away (nvidia-smi -pl, nvidia-smi -rgc), or have the board replaced by one like the others",
-    on_inconclusive="set the limit that is meant (nvidia-smi -pl), or state it in the profile: [cluster] power_limit",
+    on_inconclusive="set the intended limit (nvidia-smi -pl), or state it in the profile: [cluster] power_limit",
     every="every GPU may draw as much power, and has as much memory and clock, as the others",
 )
 def alike(evidence: Evidence) -> Iterator[Finding]:
@@ -282,8 +282,8 @@ def _capped(gpu: Gpu, profile: Profile) -> Answer:
         low = limit is not None and default is not None and limit < ALIKE * default
         return (None, f"power limit {limit:.0f} W, and its default {default:.0f} W") if low else (True, "")
     if limit is None:
-        return None, f"its power limit is not known, and {meant.text} is meant"
-    text = f"power limit {limit:.0f} W, and {meant.text} is meant"
+        return None, f"its power limit is not known; the profile states {meant.text}"
+    text = f"power limit {limit:.0f} W; the profile states {meant.text}"
     if limit < ALIKE * meant.value:
         return False, text
     return (True, "") if ALIKE * limit <= meant.value else (None, text)

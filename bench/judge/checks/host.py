@@ -9,6 +9,7 @@ from statistics import median_low
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.judge.run_times import of_another_day
 from bench.model.counters import Snapshot
 from bench.model.facts import Node, PciLink
 from bench.model.profile import Rails
@@ -20,7 +21,6 @@ REDIRECTS = ("SrcValid", "ReqRedir", "CmpltRedir", "UpstreamFwd")
 OFFSET = (
     5.0  # s. Counters are read on all nodes at once, and answers come within seconds: nothing finer is known
 )
-DAY = 86400.0  # s; facts further from a run's own times are not of it
 COARSE = 30.0  # s. A probe takes so long where the driver has to wake the GPUs first
 
 
@@ -49,21 +49,13 @@ def facts(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _of_another_time(node: Node, evidence: Evidence) -> str:
-    """By how much the facts of a node are older or newer than the run; "" where they are of it.
-
-    A clock that is wrong by less than a day is judged by ``host.clock``.
-    """
-    at, began, ended = node.host.clock, evidence.manifest.started, evidence.run.ended
+    """By how much the facts of a node are older or newer than the run; "" where they are of it."""
+    at = node.host.clock
     if at is None:
         shown = node.ports or node.gpus or node.interfaces
         return "its facts do not show when they were gathered" if shown else ""
-    if not began or (ended is not None and ended < began):
-        return ""  # the clock was set back while the run went on
-    if at < began - DAY:
-        return f"its facts were gathered {show_seconds(began - at)} before the run began"
-    if ended is not None and at > ended + DAY:
-        return f"its facts were gathered {show_seconds(at - ended)} after the run ended"
-    return ""
+    apart = of_another_day(evidence.run, at, at)
+    return f"its facts were gathered {apart}" if apart else ""
 
 
 @check(

@@ -26,7 +26,7 @@ from bench.model.rails import members
 from bench.model.units import show_both, show_count, show_seconds, show_share
 from bench.plan.names import STEADY, STEADY_AGAIN
 
-from .correctness import is_stall
+from .correctness import longest_without_stall
 
 # of the floor of a rail by itself, which all rails together keep up: one call at a time costs some of it
 TOGETHER = 0.7
@@ -122,7 +122,7 @@ def _stalled(evidence: Evidence) -> Iterator[Finding]:
             windows.setdefault(loaded[each.case, each.ranks][1], []).append(each)
     for rail, mine in windows.items():
         calls = [(max(each.slowest, each.isolated), max(each.seconds)) for each in mine]
-        longest = [slowest for slowest, usual in calls if is_stall(slowest, usual)]
+        longest = [slowest for slowest, usual in calls if slowest > longest_without_stall(usual)]
         if len(longest) >= max(LEAST_SLOW, LEAST_SHARE * len(mine)):
             text = f"under load of all rails calls stall in {len(longest)} of {len(mine)} windows"
             text += f", for up to {show_seconds(max(longest))}"

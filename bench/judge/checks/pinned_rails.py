@@ -119,7 +119,7 @@ def _expected(window: CounterWindow, phase: Phase, evidence: Evidence) -> float:
     unless=(_no_worker_pinned,),
 )
 def pinned(evidence: Evidence) -> Iterator[Finding]:
-    """NCCL's own log shows that a pinned worker used its one rail alone, on every rank, and warned of nothing."""
+    """NCCL's own log shows on every rank that a pinned worker used its one rail alone, and holds no warning."""
     return (_logged(phase, evidence) for phase in pinned_phases(evidence).values())
 
 

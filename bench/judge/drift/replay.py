@@ -47,7 +47,7 @@ def last_mark(
     accepted: Iterable[Acceptance] = (),
     rules: DriftRules = STANDARD,
 ) -> Mark:
-    """The last mark of ``replay``, in a third of its time. Raises ValueError, also where there is no night."""
+    """The last mark that ``replay`` gives, in a third of the time. Raises ValueError, also for no nights."""
     for number, step in enumerate(_walk(series, nights, accepted, rules), start=1):
         if number == len(nights):
             return _mark(series, *step)
@@ -57,7 +57,7 @@ def last_mark(
 def _walk(
     series: Series, nights: Iterable[NightValue], accepted: Iterable[Acceptance], rules: DriftRules
 ) -> Iterator[tuple[NightValue, int, Levels]]:
-    """Each night, oldest first, its epoch, and what the nights before it were learned as."""
+    """Each night, oldest first, with its epoch and the levels learned from the nights before it."""
     if series.quantity not in QUANTITIES:
         raise ValueError(f"unknown quantity {series.quantity!r}; known: {', '.join(QUANTITIES)}")
     better = QUANTITIES[series.quantity].better

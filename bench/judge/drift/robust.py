@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+from bench.model.stats import median as median
+
 # 1 / Φ⁻¹(3/4): makes the MAD of a normal sample its standard deviation
 NORMAL = 1.4826
 # The MAD uses 37 % of a normal sample's information about its spread (Rousseeuw & Croux 1993), so a
@@ -18,12 +20,6 @@ MAD_EFFICIENCY = 0.37
 MEDIAN_VARIANCE = math.pi / 2
 # ... and for the odd small n that are used here, exactly:
 _MEDIAN_VARIANCE = {1: 1.0, 3: 0.4487, 5: 0.2868, 7: 0.2104}
-
-
-def median(values: Sequence[float]) -> float:
-    """The median of one value at least: ``statistics.median`` takes twice as long, and a history asks 200 000 times."""
-    ordered, middle = sorted(values), len(values) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def level_and_spread(values: Sequence[float]) -> tuple[float, float]:

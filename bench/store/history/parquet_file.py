@@ -207,7 +207,7 @@ def _may_hold(group: Any, subjects: tuple[str, str] | None) -> bool:
 
 
 def _wanted_rows(table: Any, wanted: Callable[[str], bool]) -> Any:
-    """The rows whose subject is wanted. Each word of a dictionary is asked about once, not each row."""
+    """The rows whose subject is wanted; ``wanted`` is called once for each subject, not for each row."""
     kept, arrow = [], library("pyarrow")
     for batch in table.to_batches():
         subjects = batch.column("subject")

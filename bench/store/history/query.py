@@ -109,7 +109,7 @@ def _verified(
 
 
 def _runs_in(history: str, entry: Entry) -> dict[tuple[str, float], list[Row]]:
-    """The rows of each run in the file of ``entry``, or in the one that ``compact`` has put that run into."""
+    """The rows of each run in the file of ``entry``, or in the new file where ``compact`` has moved that run."""
     folder = open_folder(history)
     try:
         content = folder.files.cat_file(f"{folder.root}/{entry.path}")

@@ -32,9 +32,8 @@ from bench.store.history.parquet_file import Broken, Entry, RecordedRun, decode,
 
 # A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
 _AT_ONCE = 32
-_END = (
-    1 << 16
-)  # bytes of an object that are asked for at once to find the footer in: a month of nights has 4 kB
+# bytes of an object that are asked for at once to find the footer in: a month of nights has 4 kB
+_END = 1 << 16
 _FOREIGN = "foreign: not a file of this history; move it away"
 _HOME = re.compile(r"cluster=[^/]+/(date|month)=[^/]+/[^/]+\.parquet")
 _TRIES = 20

@@ -18,7 +18,7 @@ Message = dict[str, Any]
 HEAD = struct.Struct("!IBI")
 """Before each message: the rank that sent it or is to receive it, its kind, its bytes."""
 LONGEST_MESSAGE = LONGEST - (1 << 10)
-"""Bytes of a message with its head: the streams that carry it, one a node on its way, find room for what they add."""
+"""The most bytes of a message with its head: room is left for what the stream of each node on its way adds."""
 MESSAGE, BEAT, ROW, SEALED = range(4)
 """Kinds: a message in JSON; a heartbeat, which may wait; a row, of a worker; what a ResumableStream sealed."""
 

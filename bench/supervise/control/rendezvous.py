@@ -65,7 +65,7 @@ SPARE_FILES = 32  # beside the connections: pipes to the worker, logs, files of 
 LONGEST_PLACE = 1 << 12  # bytes of rank 0's answer to a call
 AT_ONCE = 32  # connections accepted before those that wait are read
 CROWDED = (
-    "rank 0 has more connections than it should have: nodes cannot reach those that would pass on what they say; "
+    "rank 0 has more connections than its limit: some nodes cannot reach the nodes that should pass on their messages; "
     "see that every node reaches every other by TCP, or name another interface as management in the profile's [rails]"
 )
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two rounds of dialing

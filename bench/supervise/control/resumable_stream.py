@@ -80,7 +80,7 @@ class ResumableStream:
         self._named_at = 0.0
 
     def renew(self, handshake: Handshake, token: bytes, carrier: Route, middle: int) -> None:
-        """Use this route from now on, after a call to rank 0 with this handshake."""
+        """Use this route from now on. Its keys follow from the handshake of the call to rank 0."""
         sending, receiving = THROUGH_TO_HOST, THROUGH_TO_DIALER
         if self._leads:
             sending, receiving = receiving, sending
@@ -187,7 +187,7 @@ class ResumableStream:
         return self.summoned or bool(silent) or carrier is None or bool(carrier.lost)
 
     def closed(self) -> bool:
-        """Whether the other end has left; that shows in other routes."""
+        """Never: that the other end has left is seen by the connections that carry the stream."""
         return False
 
     def lose(self, why: str) -> None:

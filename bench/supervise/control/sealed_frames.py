@@ -39,7 +39,7 @@ class Forged(Exception):
 
 
 class OtherVersion(Forged):
-    """The other end is of another ``version``; nothing proves that it is one of our ranks."""
+    """The other end speaks protocol ``version``, not ours. It has not proved that it is a rank of this run."""
 
     def __init__(self, version: str) -> None:
         super().__init__(f"version {version} and not {VERSION}: install the same RailGauge on every node")

@@ -253,7 +253,7 @@ class Control:
 
     @property
     def crowded(self) -> bool:
-        """Whether rank 0 of a tree has more connections than it is to have."""
+        """Whether rank 0 has more connections than the limit of a tree."""
         return self._places.needed and self.connections > 2 * tree_places.FAN_OUT
 
     @property
@@ -521,7 +521,7 @@ class Control:
             yield from self._hear_of(peer, rank, message)
 
     def _hear_of(self, peer: int, rank: int, message: Message) -> Iterator[tuple[int, Message]]:
-        """On rank 0: take what the first rank of a node says of a rank that is connected to it."""
+        """On rank 0: handle what the first rank of a node reports of a rank that is connected to that node."""
         route = self._connections.get(rank)
         carried = route if isinstance(route, ResumableStream) and route.middle == peer else None
         if message["said"] == "carries":

@@ -22,7 +22,7 @@ from .frames import parsed
 from .resumable_stream import ResumableStream, Route
 
 FAN_OUT = 32
-"""Nodes behind one node; rank 0 has twice as many connections, and more only where nodes cannot reach their places."""
+"""Most nodes behind one node. Rank 0 has twice as many connections, and more only where nodes reach no other node."""
 TRIES = 2
 """Places that are tried one after the other before a rank is kept by rank 0."""
 HERE, THROUGH, LATER = "here", "through", "later"
@@ -82,7 +82,7 @@ class Places:
         return self._callers + len(self._staying) > 2 * FAN_OUT
 
     def choose(self, rank: int, host: str, routes: Mapping[int, Route]) -> Place:
-        """The place of a rank that calls from ``host``. ``routes``: of rank 0, by the rank they lead to."""
+        """Choose the place of a rank that calls from ``host``. ``routes``: rank 0's, by the rank that each leads to."""
         if not self.needed or rank in self._staying:
             return Place()
         self._hosts[rank] = host

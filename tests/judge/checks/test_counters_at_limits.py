@@ -29,7 +29,7 @@ from bench.model.verdict import Verdict
 from bench.plan import Request, sweep_cases
 from bench.store import LOGS, WIRING, Phase, Plan, Settings
 from bench.store.rows import Row, row_of
-from golden import Golden, opened, shown
+from golden import Golden, Parts, opened, shown
 from made_nodes import LAMBDA, counted, interface, node, seen, with_port
 
 SMALL = replace(LAMBDA, gpus=2, gpu_counts=(2,), rails=replace(LAMBDA.rails, count=2))
@@ -39,15 +39,8 @@ BUSY = 10**10  # bytes each way on a rail in a phase
 PHASES = ("collectives", "ring")
 Growth = Mapping[tuple[str, int, str, str, str], int]  # phase, node, subject, group, counter
 FOLDER = TemporaryDirectory()  # removed when Python ends
-PARTS: dict[str, Callable[[], list[str]]] = {}
-
-
-def part(name: str) -> Callable[[Callable[[], list[str]]], Callable[[], list[str]]]:
-    def add(made: Callable[[], list[str]]) -> Callable[[], list[str]]:
-        PARTS[name] = made
-        return made
-
-    return add
+PARTS = Parts()
+part = PARTS.part
 
 
 @cache

@@ -19,7 +19,7 @@ from bench.judge.findings import MOST
 from bench.model.facts import Ecc, Gid, Node, NvLink, NvlinkFabric
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Bound, Status, Verdict
-from golden import Golden, opened, shown
+from golden import Golden, Parts, opened, shown
 from made_nodes import GBIT, LAMBDA, counted, interface, node, seen, with_gpu, with_host, with_port
 
 SMALL = replace(LAMBDA, gpus=2, gpu_counts=(2,), rails=replace(LAMBDA.rails, count=2))
@@ -269,15 +269,8 @@ HEALTHY: dict[str, Change] = {
         one, ports=tuple(replace(each, node_guid=f"a:{one.name[1]}:{each.hca[-1]}") for each in one.ports)
     ),
 }
-PARTS: dict[str, Callable[[], list[str]]] = {}
-
-
-def part(name: str) -> Callable[[Callable[[], list[str]]], Callable[[], list[str]]]:
-    def add(made: Callable[[], list[str]]) -> Callable[[], list[str]]:
-        PARTS[name] = made
-        return made
-
-    return add
+PARTS = Parts()
+part = PARTS.part
 
 
 def told(label: str, check: str, machines: Sequence[Node], want: Profile = SMALL, **made: Any) -> list[str]:

@@ -21,22 +21,15 @@ from bench.model.verdict import Bound
 from bench.plan import AcceptOptions, Job, Request, sweep_cases
 from bench.plan.steady_load import WINDOW, steady, steady_again
 from bench.store import Phase, Plan, Settings
-from golden import Golden, opened, shown
+from golden import Golden, Parts, opened, shown
 from made_nodes import LAMBDA, node, seen
 
 SMALL = replace(LAMBDA, gpus=3, gpu_counts=(3,), limits=(), rails=replace(LAMBDA.rails, count=3))
 FAST = 40e9  # bytes/s of a rail
 SLOTS = 80
 Share = Callable[[str, int, int], float]  # of FAST, of (node, number of the rail) in a slot
-PARTS: dict[str, Callable[[], list[str]]] = {}
-
-
-def part(name: str) -> Callable[[Callable[[], list[str]]], Callable[[], list[str]]]:
-    def add(made: Callable[[], list[str]]) -> Callable[[], list[str]]:
-        PARTS[name] = made
-        return made
-
-    return add
+PARTS = Parts()
+part = PARTS.part
 
 
 def said(check: str, evidence: Evidence) -> list[str]:

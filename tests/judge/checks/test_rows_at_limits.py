@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,22 +28,15 @@ from bench.plan.names import BUDGET, GIVEN_UP
 from bench.store import IMPORTED, Loss, Phase, Plan, Settings, TooLarge
 from bench.store.rows import Row, row_of
 from bench.store.run import SetAside
-from golden import Golden, opened, shown
+from golden import Golden, Parts, opened, shown
 from made_nodes import LAMBDA, node, seen, with_host
 
 SMALL = replace(LAMBDA, gpus=2, gpu_counts=(2,), limits=(), rails=replace(LAMBDA.rails, count=2))
 ALL = (0, 1, 2, 3)
 NEAR = (1 - 1e-9, 1.0, 1 + 1e-9)
 LITTLE = 4 << 20
-PARTS: dict[str, Callable[[], list[str]]] = {}
-
-
-def part(name: str) -> Callable[[Callable[[], list[str]]], Callable[[], list[str]]]:
-    def add(made: Callable[[], list[str]]) -> Callable[[], list[str]]:
-        PARTS[name] = made
-        return made
-
-    return add
+PARTS = Parts()
+part = PARTS.part
 
 
 def row(

@@ -47,7 +47,7 @@ from bench.plan.nightly import EVERY_RAIL, NIGHT
 from bench.plan.phases import START
 from bench.store import HISTORY, Run, RunError, load
 from bench.store.history import LeftOutFile, WrongPlace, create
-from golden import Golden, opened, shown
+from golden import Golden, Parts, opened, shown
 from tests import made_nights as made
 from tests import runs
 
@@ -55,15 +55,8 @@ FOLDER = TemporaryDirectory()  # removed when Python ends
 EIGHT = runs.ranks(8, 2)
 OLD, NEW = (fingerprint({"driver": each, "nccl": "2.20"}) for each in ("550.90", "560.28"))
 DAY = 86400.0
-PARTS: dict[str, Callable[[], list[str]]] = {}
-
-
-def part(name: str) -> Callable[[Callable[[], list[str]]], Callable[[], list[str]]]:
-    def add(written: Callable[[], list[str]]) -> Callable[[], list[str]]:
-        PARTS[name] = written
-        return written
-
-    return add
+PARTS = Parts()
+part = PARTS.part
 
 
 @cache
