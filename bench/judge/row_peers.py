@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import median_low
 
 from bench.model.collectives import collective as named
 from bench.model.measurement import Case
 from bench.model.units import show_rate, show_seconds, show_share, show_size
 from bench.plan.gpu import COPIES_PHASE
-from bench.plan.names import INSIDE, NODES, RERUN
+from bench.plan.names import FIRST, INSIDE, INSTEAD, NODES, RERUN, phase_words
 from bench.store.rows import Row
 
 LEAST = 0.85  # of the median of its equals
@@ -31,6 +31,12 @@ DIP = 0.6  # of what the other messages of its series lead to: where NCCL change
 SMALL = 1 << 20  # bytes, below which latency counts: two GPUs need no longer than all of them
 PHASES = (NODES, INSIDE, COPIES_PHASE)  # whose groups are equals
 SWEEPS = ("collectives", "ring", "pairs", "graphs", "registered", "run")
+# collective → the phase that loads the same links, of whose busbw a healthy row reaches nearly all: all_to_all what one
+# NIC does, or more (nccl-tests#267, #130); p2p_ring 47 to 48 GB/s of an NDR rail (ROCm/cvs); broadcast 87 % of
+# all_reduce as Ring, by which NCCL makes it (Voltage Park, 4 nodes)
+ACROSS = dict.fromkeys(("all_to_all", "p2p_ring", "p2p", "p2p_bidirectional"), FIRST)
+ACROSS |= {"broadcast": "ring", "reduce": "ring"}
+WITHIN = {"p2p": INSIDE, "p2p_bidirectional": INSIDE}
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def _beside_equals(rows: Sequence[Row]) -> Iterator[Comparison]:
         if len(group) < FEWEST:
             continue
         share = HOST_LEAST if "host" in named(collective).sides else LEAST
-        seconds = median(row.seconds for row in group)
+        seconds = median_low(row.seconds for row in group)  # of two nodes one may be slow: the quicker counts
         usual = f"the median of {len(group)} equals is {show_seconds(seconds)}, at least {show_share(share)} as fast"
         yield from (Comparison(row, seconds / share, usual) for row in group)
 
@@ -167,6 +173,32 @@ def slow_talk(rows: Sequence[Row], ranks: int) -> Iterator[tuple[str, Row, str]]
         if larger and usual.seconds > TIMES * (quickest := min(larger, key=lambda row: row.seconds)).seconds:
             text = f"all_reduce of {show_size(quickest.case.size)} on all {ranks} ranks takes "
             yield phase, usual, text + show_seconds(quickest.seconds)
+
+
+def contradictions(rows: Sequence[Row], node_of: Mapping[int, str]) -> Iterator[tuple[Row, str]]:
+    """The largest message of each series that is far slower than the same links were in another phase, and how fast
+    they were there.
+    """
+    wide = [row for row in rows if row.case.size >= WIDE and math.isfinite(row.busbw)]
+    rates, series = defaultdict(list), {}
+    for row in sorted(wide, key=lambda row: row.case.size):
+        case = row.case
+        rates[INSTEAD.get(case.phase, case.phase)].append(row.busbw)
+        if case.phase in ("collectives", "pairs"):
+            series[case.phase, case.collective, case.placement] = row
+    for row in series.values():
+        phase = (ACROSS if _crosses(row, node_of) else WITHIN).get(row.case.collective, "")
+        if phase in rates and not row.busbw >= DIP * (usual := median_low(rates[phase])):
+            yield row, f"in phase “{phase_words(phase)}” the same links reached {show_rate(usual)}"
+
+
+def _crosses(row: Row, node_of: Mapping[int, str]) -> bool:
+    """Whether a message of the row leaves its node; those of pairs go from every second rank to the next."""
+    ranks = row.measurement.ranks
+    pairs = zip(ranks[::2], ranks[1::2], strict=False)
+    if row.case.collective.startswith("p2p") and row.case.collective != "p2p_ring":
+        return any(node_of.get(a) != node_of.get(b) for a, b in pairs)
+    return len({node_of.get(rank) for rank in ranks}) > 1
 
 
 def _is_whole(row: Row, ranks: int) -> bool:

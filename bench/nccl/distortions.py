@@ -124,6 +124,13 @@ RULES: tuple[Rule, ...] = (
     Rule("CUDA_LAUNCH_BLOCKING", _flag, FAIL, _SLOWS),
 )
 
+# what NCCL does by these is judged by other checks, is no part of a measurement, or is set by container images
+KNOWN = {
+    *(rule.name for rule in RULES), "NCCL_IB_HCA", "NCCL_SOCKET_IFNAME", "NCCL_OOB_NET_IFNAME", "NCCL_SOCKET_FAMILY",
+    "NCCL_DEBUG_FILE", "NCCL_CONF_FILE", "NCCL_COMM_ID", "NCCL_VERSION", "NCCL_ASYNC_ERROR_HANDLING",
+}  # fmt: skip
+NO_RULE = "may change what is measured; RailGauge has no rule for it"
+
 
 def distortions(
     variables: Mapping[str, str], planned: Collection[str] = (), rules: Collection[Rule] = RULES
@@ -133,3 +140,13 @@ def distortions(
         value = variables.get(rule.name)
         if value is not None and rule.name not in planned and rule.applies(value):
             yield Distortion(rule.name, value, rule.severity, rule.reason)
+
+
+def without_rule(
+    variables: Mapping[str, str], planned: Collection[str] = (), nccl: bool = True
+) -> Iterator[Distortion]:
+    """The variables that no row speaks of: what they do to a measurement is not known, only that they are set."""
+    for name, value in variables.items():
+        unknown = nccl and name.startswith("NCCL_") and name not in KNOWN and name not in planned
+        if unknown or name == "LD_PRELOAD":
+            yield Distortion(name, value, WARN, NO_RULE)

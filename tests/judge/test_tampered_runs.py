@@ -1281,6 +1281,68 @@ tampering(
 )(windows(lambda w: replace(w, isolated=100 * w.isolated) if 3 in w.ranks else w))
 
 
+# ── what a fifth hunt found that passed ─────────────────────────────────────────────────────────────────
+
+
+def of_collective(name: str) -> Callable[[Case, Measurement], bool]:
+    return lambda case, row: case.collective == name
+
+
+tampering(
+    "host copies of one whole node at a third", INCONCLUSIVE, "limits.equals", "n1 GPU 3", "at least 50"
+)(times(3, "copies", lambda case, row: case.collective.startswith("copy_to") and row.ranks[0] >= 8))
+for _name, _phase, _factor, _usual in (
+    ("p2p_ring", "pairs", 3.0, "all rails between all nodes"),
+    ("p2p", "pairs", 2.0, "GPUs inside their nodes"),
+    ("all_to_all", "collectives", 1 / 0.6, "all rails between all nodes"),
+    ("broadcast", "collectives", 2.0, "collectives as a ring"),
+):
+    tampering(
+        f"{_name} is far slower than its links in another phase", INCONCLUSIVE, f"{_phase}/{_name}/", _usual
+    )(times(_factor, _phase, of_collective(_name)))
+
+
+def clocks(change: Callable[[int, float, float], tuple[float, float]]) -> Change:
+    """What the clocks of each node said at a reading: (node, seconds since the run began, monotonic) → the two."""
+    return lambda run: replace(
+        run,
+        counters=tuple(
+            replace(
+                line,
+                snapshots=tuple(
+                    Snapshot(1.7e9 + day, steady, shot.readings)
+                    for at, shot in enumerate(line.snapshots)
+                    for day, steady in [change(at, shot.time - 1.7e9, shot.monotonic)]
+                ),
+            )
+            for line in run.counters
+        ),
+    )
+
+
+tampering(
+    "the monotonic clocks stand still", INCONCLUSIVE, "clock", "n1", "went 0 ns while its clock of the day"
+)(clocks(lambda node, day, steady: (day, 5.0)))
+tampering("both clocks of a node run at half speed", INCONCLUSIVE, "clock", "n1", "that of the first node")(
+    clocks(lambda node, day, steady: (day / (1 + node), steady / (1 + node)))
+)
+
+
+def half_of_rank_5(row: Measurement) -> Measurement:
+    found = [
+        [s / 2 if r == 5 else s for r, s in zip(row.ranks, block, strict=True)] for block in row.pipelined
+    ]
+    return replace(row, pipelined=tuple(map(tuple, found)))
+
+
+tampering("a rank's clock runs at half speed", INCONCLUSIVE, "clock", "rank 5", "took 50.0 %")(
+    rows(half_of_rank_5)
+)
+tampering("the manifest names no version", INCONCLUSIVE, "coverage.end", "which version of RailGauge")(
+    manifest(versions={})
+)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

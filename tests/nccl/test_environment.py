@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.nccl.distortions import RULES, distortions, integer
+from bench.nccl.distortions import RULES, distortions, integer, without_rule
 from bench.nccl.environment import Setting, conf_files, conf_settings, effective
 
 OLD = (2, 18, 6)
@@ -227,6 +227,19 @@ def test_a_variable_that_spoils_a_measurement_is_named(name, text, severity):
 )
 def test_a_harmless_value_is_silent(name, text):
     assert list(distortions({name: text})) == []
+
+
+def test_a_variable_that_no_rule_speaks_of_is_named():
+    named = {"NCCL_COLLNET_ENABLE": "1", "LD_PRELOAD": "/opt/x.so"}
+    known = {
+        "NCCL_ALGO": "Ring",
+        "NCCL_SOCKET_IFNAME": "eth0",
+        "PATH": "/bin",
+        "NCCL_NET": "IB",
+        "NCCL_MINE": "1",
+    }
+    assert [each.name for each in without_rule({**known, **named}, ["NCCL_MINE"])] == [*named]
+    assert [each.name for each in without_rule({**known, **named}, nccl=False)] == ["LD_PRELOAD"]
 
 
 def test_what_the_plan_sets_is_no_distortion():

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from bench.judge.clock_rates import clocks_of_nodes, clocks_of_ranks
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
@@ -31,6 +32,7 @@ STOPS = ("precision", "budget", "count", "failed")  # what ends the timing loop,
 LEAST_OF_INTERVAL = 6  # values: the median of fewer has no confidence interval (stats.median_interval)
 # clocks tick each µs, and noise is a thousandth of a call and more: so long blocks are never alike on so many ranks
 LONG_BLOCK, ALIKE_BY_CHANCE = 1e-3, 10  # s, and times of a rank beyond those of the first block
+ITS_CLOCK = "see its clock: cat /sys/devices/system/clocksource/*/current_clocksource, chronyc tracking; then run again"
 START = 0.01  # s that a call by itself may wait to be started
 
 
@@ -225,7 +227,10 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
     bad = [(row, why) for row in tried if (why := _unbelievable(row, evidence))]
     for row, why in bad:
         yield Finding(row.case.id, None, why, case=row.case.id)
-    if tried and not bad:
+    nodes, ranks = [*clocks_of_nodes(evidence.run)], [*clocks_of_ranks(evidence.rows)]
+    yield from (Finding(name, None, why, step=ITS_CLOCK) for name, why in nodes)
+    yield from (Finding(f"rank {rank}", None, why, step=ITS_CLOCK) for rank, why in ranks)
+    if tried and not bad and not nodes and not ranks:
         yield Finding("all rows", True, f"a positive time in {show_count(len(tried), 'row')}")
 
 

@@ -335,6 +335,10 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     if evidence.records_all and noted < times:
         text = f"manifest.json says that it was resumed {show_count(times, 'time')}, and the journal {noted}"
         yield Finding("run folder", None, text, wanted="files of one run")
+    # what this version always records is asked of its own runs alone
+    if not evidence.manifest.versions.get("railgauge") and not is_import(evidence):
+        text = "manifest.json does not say which version of RailGauge made the run"
+        yield Finding("run folder", None, text, wanted="files of one run")
     yield from _misfitting_marks(evidence)
     for note in evidence.run.notes:
         if "damaged" in note:

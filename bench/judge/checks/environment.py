@@ -10,7 +10,7 @@ from bench.judge.nccl_settings import RankEnvironment, for_workers, rank_environ
 from bench.judge.registry import check, no_rails
 from bench.model.majority import odd_ones
 from bench.model.units import show_count, show_some
-from bench.nccl.distortions import FAIL, RULES, Distortion, distortions
+from bench.nccl.distortions import FAIL, RULES, Distortion, distortions, without_rule
 
 # what must be the same on every rank; launchers and schedulers give each rank some of their own
 SHARED = ("NCCL_", "TORCH_NCCL_", "TORCH_DISTRIBUTED_", "GLOO_", "UCX_", "FI_", "SHARP_")
@@ -53,7 +53,9 @@ def _distortions(each: RankEnvironment, evidence: Evidence) -> Iterator[Distorti
         variables |= {row.name: row.value for row in for_workers(each, evidence.profile, version).settings}
     nccl = evidence.backend == "nccl"
     rules = RULES if nccl else tuple(rule for rule in RULES if rule.name.startswith("TORCH_DISTRIBUTED_"))
-    yield from distortions(variables, tuple(evidence.profile.environment), rules)
+    planned = tuple(evidence.profile.environment)
+    yield from distortions(variables, planned, rules)
+    yield from without_rule(variables, planned, nccl)
 
 
 def _text(row: Distortion) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.judge.row_peers import Comparison, slow_talk
-from bench.model.units import show_count, show_rate, show_seconds, show_size
+from bench.judge.row_peers import DIP, Comparison, contradictions, slow_talk
+from bench.model.units import show_count, show_rate, show_seconds, show_share, show_size
 from bench.plan.names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
 from bench.store.rows import Row
 
@@ -17,6 +17,7 @@ from .bounds import who, with_ceiling
 
 UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
 LATE = "see what holds up small messages: the power state of processors and PCIe, another load on the rails"
+LESS = "run that collective by itself: railgauge run; see NCCL's log for the way its messages take and its channels"
 MOST = 8  # series without a bound that are named
 GOOD = Finding("all rows", True, "")  # of a large run there are 100 000, which are only counted
 
@@ -39,7 +40,7 @@ def no_speed(evidence: Evidence) -> str:
     unless=(no_speed,),
 )
 def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """No node, GPU or pair is slower than its equals, and no message takes longer than a larger one."""
+    """No row is slower than its equals or than a larger message, or far slower than its links in another phase."""
     found = evidence.comparisons
     if not found:
         yield NotApplicable("no row has equals")
@@ -61,6 +62,9 @@ def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         text = f"{show_size(row.case.size)} between two GPUs take {show_seconds(row.seconds)} at the median; {usual}"
         subject = f"{row.case.collective}, {phase_words(phase)}"
         yield Finding(subject, None, text, row.seconds, step=LATE, case=row.case.id)
+    for row, usual in contradictions(evidence.rows, evidence.run.node_of):
+        text = f"{show_size(row.case.size)} reach {show_rate(row.busbw)}; {usual}: {show_share(DIP)} of it are wanted"
+        yield Finding(row.case.id, None, text, row.busbw, step=LESS, case=row.case.id)
 
 
 def _ok(each: Comparison) -> bool | None:
