@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from bench.model.profile import Profile
     from bench.model.verdict import Verdict
 
+    from .renderer import Renderer
+
 # Arrow comes with pandas; its own allocator keeps what was freed, a tenth of the memory of the report of 64 nodes
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
@@ -27,14 +29,15 @@ def evidence(folder: Path, known: str = "") -> str:
     return of_folder(folder, known)
 
 
-def write(judged: Evidence, digest: str = "") -> list[Path]:
+def write(judged: Evidence, digest: str = "", renderer: Renderer | None = None) -> list[Path]:
     """Write the reports like ``export.write``. pandas and altair are imported now: a documentation site needs neither.
 
     ``digest``: the folder's ``evidence`` before it was read and judged; "" where the verdicts were only read.
+    ``renderer``: one that was started before.
     """
     from .renderer import Renderer
 
-    with Renderer() as renderer:  # it needs half a second to start, and so do pandas and altair
+    with renderer or Renderer() as renderer:  # it needs half a second to start, and so do pandas and altair
         from .export import write as written
         from .up_to_date import mark
 
@@ -44,16 +47,21 @@ def write(judged: Evidence, digest: str = "") -> list[Path]:
     return files
 
 
-def get_ready() -> None:
-    """Do all that drawing takes and no run changes: the imports, altair's first chart, the scripts, the templates."""
+def get_ready() -> Renderer:
+    """Do all that drawing takes and no run changes: the imports, altair's first chart, the scripts, the templates.
+
+    Returns the renderer of ``write``, which gets ready too, last: the page does without it.
+    """
     from . import export  # noqa: F401
     from .charts.chart import draw_one_point
+    from .renderer import Renderer
     from .scripts import vega
     from .templating import compile_templates
 
     draw_one_point()
     vega()
     compile_templates()
+    return Renderer()
 
 
 def write_pdf(judged: Evidence, paper: str) -> Path:

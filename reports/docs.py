@@ -10,13 +10,13 @@ says so: the old chart would show untested hardware as healthy. The same input g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from bench.model.late_dataclass import dataclass
 from bench.store import not_written, write_text
 
 from .pictures import png, svgs

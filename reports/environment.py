@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, partial
 from itertools import chain, compress
 from typing import Any
 
 from bench.judge.evidence import Evidence, derived
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, fields, is_dataclass
 from bench.model.units import show_count, show_rate, show_size, show_some
 
 from .many_nodes import MOST_NODES

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.printable import ranges
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import Log

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from bench.judge.checks.row_peers import UNBOUNDED
 from bench.judge.problems import Problem, Problems, problems_of, steps
@@ -12,6 +11,7 @@ from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
 from bench.judge.watched import is_watch
 from bench.judge.wire import TargetReadings
+from bench.model.late_dataclass import dataclass
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
 from bench.plan.names import INSTEAD, phase_words

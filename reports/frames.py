@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench.judge.peaks import nodes_of, nodes_of_groups, peak_rows, scope_of, se
 from bench.judge.wire import algorithm_used
 from bench.model.collectives import collective
 from bench.model.groups import Group
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile

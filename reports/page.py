@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -17,6 +16,7 @@ from markupsafe import Markup
 from bench.judge.evidence import Evidence
 from bench.judge.scope import simulated
 from bench.judge.watched import is_watch
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_count
 from bench.store.titles import titles_of
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bench.judge.problems import Place, places_in, shortfall
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_share, show_size
 from bench.model.verdict import Status
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations
 from math import comb
@@ -15,6 +14,7 @@ from bench.judge.evidence import Evidence, derived
 from bench.judge.merge_alike import MOST
 from bench.judge.peaks import nodes_of
 from bench.judge.wire import TargetReadings, of_row, of_target
+from bench.model.late_dataclass import dataclass
 from bench.model.profile import Profile
 from bench.model.titles import Titles
 from bench.model.units import show_count, show_seconds, show_size, show_some

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from bench.model.late_dataclass import dataclass
 from bench.model.printable import as_markdown
 from bench.model.units import BITS, GIGA, show_share, show_size
 from bench.model.verdict import COUNTED, Status, Verdict

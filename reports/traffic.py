@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence, derived
 from bench.model.counters import Traffic, bytes_moved
+from bench.model.late_dataclass import dataclass
 from bench.model.profile import Profile
 
 

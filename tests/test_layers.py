@@ -84,6 +84,12 @@ def test_heavy_packages_stay_at_their_edge(path):
             assert room(path) in EDGES[name[0]], f"{path.name} imports {name[0]}"
 
 
+def test_no_module_makes_its_dataclasses_before_they_are_needed():
+    files = (*module_files(), *(ROOT / "reports").rglob("*.py"))
+    found = {path.name for path in files if ("dataclasses", "dataclass") in imported(path)}
+    assert found == {"late_dataclass.py"}, "import dataclass from bench.model.late_dataclass"
+
+
 @pytest.mark.parametrize("name", ROOMS)
 def test_entering_a_room_loads_nothing_else(name):
     if name in ("store", "plan", "launch"):  # these three show a face: what other rooms ask of them

@@ -7,7 +7,6 @@ bytes per second; what is not known is null.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bench.judge.peaks import peak_rows
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import status
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Action, Status, Verdict
 from bench.nccl.explain import ExplainAnswer

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from bench.model.case_templates import unpacked
+from bench.model.late_dataclass import dataclass
 from bench.model.profile import Rails
 from bench.model.typed_json import decode
 from bench.probe.link_bytes import of_interfaces, of_ports

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ import click
 from bench.launch.hosts import HostEntry
 from bench.launch.remote import here
 from bench.launch.table import STARTED
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.profile import Profile, load
 from bench.plan import sweep_cases
 from bench.run.resume import ResumeRefused, check_own, resumable

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
 from bench.judge.watched import BUSY, LOAD, DeviceLoad, EventFinder, WatchEvent, traffic
 from bench.model.activity import DeviceActivity, NodeActivity
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, field
 from bench.model.printable import on_one_line
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, rails_of, used_as

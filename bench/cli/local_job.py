@@ -82,8 +82,6 @@ def _watch(
 ) -> tuple[int, bool]:
     """Run the job to its end, showing its progress where ``rails`` are given; its status, and whether we ended it."""
     append_to_files()
-    from .follow import follow, pass_on  # only who starts a job shows its progress, and no rank of it
-
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,
@@ -97,6 +95,8 @@ def _watch(
     )
     interrupted = False
     try:
+        from .follow import follow, pass_on  # beside the start of mpirun
+
         if rails is not None:
             follow(job, folder, rails)
         else:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bench.model.late_dataclass import dataclass, fields
 from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
 from bench.probe.tcp_ports import PORTS
 from bench.supervise.limits import Limits

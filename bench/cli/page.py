@@ -14,16 +14,18 @@ from bench.store import MANIFEST, RunError, manifest_of
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
     from bench.store import Run
+    from reports.renderer import Renderer
 
 
-def write_report(judged: Evidence, seen: str = "") -> None:
+def write_report(judged: Evidence, seen: str = "", renderer: Renderer | None = None) -> None:
     """Write the report files of a judged run; pandas and altair are imported only now.
 
     ``seen``: the ``evidence_digest`` of its folder before it was read and judged; "" where the verdicts were only read.
+    ``renderer``: what draws the pictures, where it was started before.
     """
     from reports import evidence, write
 
-    write(judged, evidence(judged.run.path, seen) if seen else "")
+    write(judged, evidence(judged.run.path, seen) if seen else "", renderer)
 
 
 def where_report(out: Path) -> None:

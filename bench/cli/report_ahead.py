@@ -1,9 +1,7 @@
-"""The report of a run on this machine, from a process that gets ready to draw while the run waits for torch.
+"""The report of a run on this machine, from a fork of rank 0 that gets ready to draw while the run waits for torch.
 
 It is stopped before the first case is measured, so that it takes nothing from what is measured, and goes on once the
 run is judged. Where it is gone by then, the report is drawn without it.
-
-    python -m bench.cli.report_ahead PARENT          a JudgedFolder in JSON in, a line of JSON out
 """
 
 from __future__ import annotations
@@ -12,14 +10,15 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-from dataclasses import dataclass
+import socket
+import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
-from bench.launch.python import as_module
+from bench.judge.evidence import Evidence
+from bench.measure import prctl
+from bench.model.late_dataclass import dataclass
 from bench.model.profile import parse
 from bench.model.typed_json import decode, encode
 from bench.model.verdict import Verdict
@@ -27,9 +26,7 @@ from bench.store import RunError, load
 
 from .page import write_report
 
-if TYPE_CHECKING:
-    from bench.judge.evidence import Evidence
-
+NAME = "rg-report"
 NICE = 5  # less than torch's own import where both want the same processor, and not so little that a drawing waits
 
 
@@ -50,29 +47,35 @@ class ReportAhead:
     """The process that will draw; ``with`` ends it."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        with contextlib.suppress(OSError):
-            self._process = subprocess.Popen(
-                [sys.executable, *as_module("bench.cli.report_ahead"), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # a launcher that ends must not wake it as a stopped job
-            )
+        self._pid, parent = 0, os.getpid()
+        self._connection, its = socket.socketpair()
+        with its, contextlib.suppress(OSError), warnings.catch_warnings():
+            # of numpy's threads, which the fork does not use
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
+            if self._pid == 0:
+                _draw_when_asked(parent, its)
+            # a group of its own, by whoever of the two is first: a launcher that ends must not wake a stopped job
+            os.setpgid(self._pid, self._pid)
 
     def __enter__(self) -> ReportAhead:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        if self._process is not None:
-            self._process.kill()
-            with contextlib.suppress(OSError):
-                self._process.communicate()
+        self._signal(signal.SIGKILL)
+        self._connection.close()
+        if self._pid:
+            os.waitpid(self._pid, 0)
 
     def stop(self) -> None:
         """Take no more processor time until the report is asked for."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and to the renderer of pictures that it has started."""
+        with contextlib.suppress(OSError):
+            if self._pid:
+                os.killpg(self._pid, number)
 
     def write(self, judged: Evidence, seen: str = "") -> None:
         """Write the report files of a judged run. Raises RunError when a file cannot be written."""
@@ -84,45 +87,61 @@ class ReportAhead:
 
     def _answer(self, judged: Evidence, seen: str) -> str | None:
         """Why the process could not write a file, "" where it wrote all; None where it does not answer."""
-        if self._process is None:
-            return None
-        self._go_on(self._process)
+        self._go_on()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             path = str(judged.run.path.resolve())
-            asked = JudgedFolder(path, judged.profile.text, judged.verdicts, seen)
-            answer, _ = self._process.communicate(encode(asked))
-            return str(json.loads(answer)["error"])
+            self._connection.sendall(encode(JudgedFolder(path, judged.profile.text, judged.verdicts, seen)))
+            self._connection.shutdown(socket.SHUT_WR)
+            return str(json.loads(_received(self._connection))["error"])
         return None
 
-    def _go_on(self, process: subprocess.Popen[bytes]) -> None:
+    def _go_on(self) -> None:
         """Wake it, with the share of the processors that this process has, where we may give it, as root may."""
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0))
-            os.sched_setscheduler(process.pid, os.sched_getscheduler(0), os.sched_getparam(0))
-        process.send_signal(signal.SIGCONT)
+            os.setpriority(os.PRIO_PROCESS, self._pid, os.getpriority(os.PRIO_PROCESS, 0))
+            os.sched_setscheduler(self._pid, os.sched_getscheduler(0), os.sched_getparam(0))
+        self._signal(signal.SIGCONT)
 
 
-def main() -> None:
+def _received(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as file:
+        return file.read()
+
+
+def _draw_when_asked(parent: int, connection: socket.socket) -> NoReturn:
     """Get ready, then draw the run that the parent hands over."""
-    from bench.measure import prctl
+    try:
+        with contextlib.suppress(PermissionError):  # the parent was first
+            os.setpgid(0, 0)
+        prctl.end_with_parent(signal.SIGKILL)
+        if os.getppid() == parent:
+            prctl.set_process_name(NAME)
+            _be_silent()
+            _step_back()
+            connection.sendall(_drawn(connection))
+    finally:
+        os._exit(0)  # what rank 0 does at its own end is not the fork's
 
-    prctl.end_with_parent(signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):
-        return
-    _step_back()
-    from bench.judge.evidence import Evidence
+
+def _drawn(connection: socket.socket) -> bytes:
+    """Draw the run that the parent hands over; the answer to it."""
     from reports import get_ready
 
-    get_ready()
-    asked = decode(JudgedFolder, sys.stdin.buffer.read())
-    try:
-        evidence = Evidence(load(Path(asked.folder)), parse(asked.profile, "the profile of the run"))
-        write_report(evidence.judged(asked.verdicts), asked.seen)
-        error = ""
-    except RunError as caught:
-        error = str(caught)
-    print(json.dumps({"error": error}), flush=True)
-    os._exit(0)  # taking pandas and altair down again would take a quarter of a second
+    with get_ready() as renderer:
+        asked, error = decode(JudgedFolder, _received(connection)), ""
+        try:
+            evidence = Evidence(load(Path(asked.folder)), parse(asked.profile, "the profile of the run"))
+            write_report(evidence.judged(asked.verdicts), asked.seen, renderer)
+        except RunError as caught:
+            error = str(caught)
+    return json.dumps({"error": error}).encode()
+
+
+def _be_silent() -> None:
+    """Print nothing: who reads what rank 0 prints need not wait for this process to end."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
 
 
 def _step_back() -> None:
@@ -131,7 +150,3 @@ def _step_back() -> None:
     if policy in (os.SCHED_RR, os.SCHED_FIFO):  # all of the run may be under real-time scheduling
         os.sched_setparam(0, os.sched_param(os.sched_get_priority_min(policy)))
     os.nice(NICE)
-
-
-if __name__ == "__main__":
-    main()

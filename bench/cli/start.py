@@ -89,6 +89,8 @@ def _reports(options: Options, typed: Invocation, where: LaunchContext) -> Itera
 
         yield replace(options, report=write_report)
         return
+    import bench.run.lead  # noqa: F401 - soon needed, and by the fork that draws as well
+
     from .report_ahead import ReportAhead
 
     with ReportAhead() as ahead:

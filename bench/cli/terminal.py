@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
@@ -18,6 +17,7 @@ from bench.judge.problems import Problem, problems_of, steps
 from bench.judge.scope import next_after_pass, scope, simulated
 from bench.judge.verdicts import spoken
 from bench.judge.watched import is_watch, loads
+from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size

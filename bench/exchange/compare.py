@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, median
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.stats import median_interval, quantile
 from bench.model.verdict import Status
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.printable import on_one_line
 from bench.model.verdict import Action, Status
 from bench.store import Run

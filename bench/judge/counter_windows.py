@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.model.counters import Delta, Snapshot, delta
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import CounterLine
 from bench.plan.names import phase_words
 from bench.store import Run

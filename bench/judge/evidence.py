@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from bench import __version__
 from bench.model.facts import Gpu, Node
 from bench.model.found_rails import at_hand
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails
 from bench.model.verdict import Verdict

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict
 

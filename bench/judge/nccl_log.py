@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.printable import ranges
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict, overall

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.profile import Profile
 from bench.model.units import show_some
 from bench.nccl.environment import SYSTEM_FILE, Effective, conf_files, effective

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cache, partial
 
 from bench.model.collectives import COLLECTIVES, COPIES
 from bench.model.groups import Group
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case, Rank
 from bench.store.rows import Row
 

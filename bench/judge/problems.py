@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeAlias
 
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Case
 from bench.model.units import show_count, show_rate, show_share
 from bench.model.verdict import Status, Verdict, overall

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.verdict import Verdict
 
 from .evidence import Evidence

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import median_low
 
 from bench.model.collectives import collective as named
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case
 from bench.model.units import show_rate, show_seconds, show_share, show_size
 from bench.plan.gpu import COPIES_PHASE

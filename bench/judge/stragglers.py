@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import median
 from types import MappingProxyType
 
 from bench.measure.skew import EFFECT, LEAST
 from bench.model.collectives import COLLECTIVES
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.units import show_seconds, show_share
 from bench.model.verdict import Status

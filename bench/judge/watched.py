@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from statistics import median_high
 
 from bench.judge.evidence import Evidence, derived
 from bench.model.activity import ActivityLine, DeviceActivity, InspectedCalls, NodeActivity, joined
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, field
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, rails_of, used_as
 from bench.model.units import MEGA, show_rate

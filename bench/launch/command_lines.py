@@ -11,8 +11,8 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from bench.model.late_dataclass import dataclass, field
 from bench.model.redact import showable
 
 from .hosts import HostEntry

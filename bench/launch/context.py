@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from bench.model.late_dataclass import dataclass
 
 from .hosts import expand
 from .placement import hosts_of_ranks

@@ -18,10 +18,10 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.model.errors import EXIT_USAGE
+from bench.model.late_dataclass import dataclass, field, replace
 
 from .table import LaunchError
 

@@ -12,9 +12,8 @@ DeepSpeed 0.19 launcher/launch.py; docs.runpod.io, Instant Clusters, configurati
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from bench.model.errors import RailGaugeError
+from bench.model.late_dataclass import dataclass, replace
 
 STARTED = ("accept", "run", "soak", "nightly", "probe", "resume")  # commands that a launcher may start
 MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN, HOSTS = (

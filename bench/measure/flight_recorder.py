@@ -14,9 +14,9 @@ import json
 import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.run_folder_lines import RecordedCall
 
 LONGEST = 1 << 26  # bytes of a dump that are looked at: 2000 entries take about 2 MB

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import RankSkew
 from bench.model.stats import median, relative_width
 

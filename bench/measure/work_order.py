@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case
 from bench.model.typed_json import Count, Name
 

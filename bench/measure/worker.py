@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.model.case_templates import digest, unpacked
 from bench.model.collectives import collective
 from bench.model.groups import group_of, group_sizes
+from bench.model.late_dataclass import asdict, dataclass, field, replace
 from bench.model.measurement import Case
 from bench.model.typed_json import load, to_json
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from msgspec import Meta
 
+from .late_dataclass import dataclass, field, replace
 from .typed_json import Count, Duration, Name
 
 Share = Annotated[float, Meta(ge=0, le=1)]

@@ -40,11 +40,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 from .collectives import collective
 from .errors import RailGaugeError
+from .late_dataclass import dataclass
 
 UNKNOWN = "unknown"
 

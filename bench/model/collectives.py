@@ -10,12 +10,12 @@ Factors and sizes: NVIDIA/nccl-tests 2.19.6, doc/PERFORMANCE.md and src/*.cu.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from . import collective_calls as calls
 from .collective_calls import Call, partner
 from .elements import Element, UnknownName
+from .late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ Widths and the rule of saturation: InfiniBand Architecture Specification 1.4, 16
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+from .late_dataclass import dataclass
 
 TCP = "tcp"  # the subject of the machine's TCP counters, and their group
 CPU = "cpu"  # the same of the CPU quota

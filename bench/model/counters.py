@@ -7,7 +7,6 @@ it is smaller than before (reset). What each of them is stands in ``counter_tabl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from itertools import compress
@@ -27,6 +26,7 @@ from .counter_table import PMA as PMA
 from .counter_table import TCP as TCP
 from .counter_table import counter as counter
 from .kernel_log import KERNEL
+from .late_dataclass import dataclass
 from .typed_json import Reading, Time
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}

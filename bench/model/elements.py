@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
+
+from .late_dataclass import dataclass
 
 MODULUS = 251  # prime, so that no power-of-two shift of the data looks like the data
 

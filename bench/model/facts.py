@@ -8,10 +8,10 @@ seconds since 1970, except PCI speeds: those are GT/s per lane, as PCI is specif
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from .kernel_log import KernelLog
+from .late_dataclass import dataclass, field
 
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")

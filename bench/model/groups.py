@@ -6,13 +6,13 @@ A rule takes the same few bytes at any number of nodes; the lists of all rounds 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
+from .late_dataclass import dataclass, replace
 from .rounds import partner, round_count, round_of
 from .typed_json import Count
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+from .late_dataclass import dataclass, field
 from .printable import on_one_line
 
 KERNEL = "kernel"  # subject and group of the log in a snapshot

@@ -6,12 +6,12 @@ classes and read into them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from .groups import Groups
+from .late_dataclass import dataclass, field
 from .timings import Blocks, Seconds
 from .typed_json import MOST, Count, Duration, Name, Positive, Time
 from .units import show_size

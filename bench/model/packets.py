@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .late_dataclass import dataclass
 
 HEALTHY = 0.85  # of the target; the published healthy runs carry 87 to 97 %, the poor ones 83 % and less
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from .collectives import OF_ALL_RANKS, collective
 from .elements import UnknownName, element
+from .late_dataclass import dataclass, field
 from .printable import A_NAME, is_name
 from .profile_limits import LARGE as LARGE
 from .profile_limits import MOST_BUSBW, WHOLE_NODE, gap_of, limit_of, line_of, slip_of

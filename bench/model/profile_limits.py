@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from .collectives import collective
+from .late_dataclass import dataclass
 from .measurement import Case
 from .profile_table import ProfileTable, one_of, sourced, whole
 from .units import parse_rate, parse_seconds, parse_share, parse_size

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
 from bench.model.facts import INWARD, LEVELS, Interface, Node, Port
 from bench.model.profile import Rails
 from bench.model.units import show_rate
+
+from .late_dataclass import dataclass
 
 LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs
 # what is no way to another machine, or only to containers and virtual machines of this one

@@ -6,12 +6,12 @@ A line of ``journal.jsonl`` or ``verbs.jsonl`` begins with its ``kind``; one of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from .counters import Snapshot
+from .late_dataclass import dataclass, field
 from .typed_json import Count, Name, Time
 
 Seconds = Annotated[float, Meta(ge=0, description="seconds")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
+
+from .late_dataclass import dataclass
 
 CONFIDENCE = 0.95
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from .errors import EXIT_INCONCLUSIVE
+from .late_dataclass import dataclass
 from .printable import on_one_line
 
 

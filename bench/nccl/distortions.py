@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.nccl.c_strings import strtoll
 
 FAIL = "fail"

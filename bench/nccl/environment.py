@@ -8,8 +8,8 @@ one file the first line wins. A line is ``KEY=VALUE``: no trimming, no quotes, n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.nccl.c_strings import cut, length, pieces, until_nul
 from bench.nccl.version import (
     CONF_COMMENTS,

@@ -8,9 +8,9 @@ where there is no device to explain.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.profile import Rails
 from bench.model.rails import by_port, rails_of
 from bench.model.typed_json import JsonAnswer

@@ -8,9 +8,9 @@ Mellanox/nccl-rdma-sharp-plugins, ROCm/rccl.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
+from bench.model.late_dataclass import dataclass
 from bench.nccl.log_facts import (
     AsyncEvent,
     ChannelCounts,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from bench.model.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.nccl.distortions import FAIL, distortions
 from bench.nccl.log import Log, LogProcess
 from bench.nccl.networks import SOCKETS

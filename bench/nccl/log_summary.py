@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.printable import ranges
 from bench.model.units import show_count, show_size
 from bench.model.verdict import Status

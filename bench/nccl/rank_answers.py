@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.printable import ranges
 from bench.model.units import show_some
 from bench.nccl.log import Log, LogProcess

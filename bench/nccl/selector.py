@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
+from bench.model.late_dataclass import dataclass
 from bench.nccl.c_strings import atoi, cut, length, until_nul
 from bench.nccl.version import IB_DEVICES_32, NEWEST, RAIL_AND_PLANE, RUNNING_INTERFACES, Version
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.nccl.c_strings import length
 from bench.nccl.selector import (
     MAX_NAME,

@@ -8,7 +8,8 @@ requests: ibv_wc_status of rdma-core's verbs.h.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from bench.model.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Nothing that is cut is shown as healthy: the verdicts list it, and such a run ca
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from math import ceil, comb, inf
 
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.units import show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP
 from bench.plan.screening import Coverage, across, groups, links, most_steps

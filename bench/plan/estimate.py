@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from bench.model.groups import GroupRule, Groups, Kind, grid, spans_of
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.plan.screening import MOST_IN_PAIRS, Ring

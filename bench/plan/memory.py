@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from bench.model.buffers import largest, rotation
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case
 from bench.store import Phase, Plan, TooLarge
 

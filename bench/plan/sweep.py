@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from bench.model.collectives import Collective, collective, count_of, least_size, size_of
 from bench.model.elements import element, reduction
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.groups import Groups, group_sizes
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case
 from bench.model.units import show_size
 

@@ -5,9 +5,9 @@ Asked by the supervisor, beside the process that measures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import WorkerGpu
 from bench.model.units import MEGA
 from bench.probe.gpus import MEMORY, SM, Asker, bus_address, celsius, clock_limits, load, scaled

@@ -7,12 +7,12 @@ refuse different things. A refusal that is not "not supported" is kept as a note
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bench.model.facts import Ecc, Gpu, NvLink, PciPath
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.units import MEGA
 from bench.probe import pci
 from bench.probe.nvlink_fabric import fabric

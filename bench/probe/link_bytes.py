@@ -7,10 +7,10 @@ Sources: Linux, Documentation/ABI/testing/sysfs-class-net, Documentation/ABI/sta
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.model.counters import WORD
+from bench.model.late_dataclass import dataclass
 from bench.probe import sysfs
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.model.late_dataclass import dataclass, field
 from bench.probe.link_bytes import LinkBytes, of_interfaces, of_ports
 
 STILL = 8192  # bytes between two looks that are no message: keepalives, retries, ARP

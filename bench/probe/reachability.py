@@ -13,8 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from bench.model.late_dataclass import dataclass, field
 
 from .tcp_ports import listen_at
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.model.late_dataclass import dataclass
 from bench.probe import sysfs
 
 FILES = ("proc/net/tcp", "proc/net/tcp6")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bench.launch.placement import whole_nodes
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Rank
 from bench.store import SetAside
 from bench.supervise.control.tcp import Control

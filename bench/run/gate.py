@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.judge import since_gate
@@ -21,6 +20,7 @@ from bench.launch.table import LAUNCHERS
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.found_rails import at_hand
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.typed_json import JsonAnswer

@@ -10,7 +10,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +18,7 @@ from bench.launch import LaunchContext, agree, elastic, quiet_mpi
 from bench.measure import prctl
 from bench.measure.work_order import first_line
 from bench.model.errors import EXIT_INCONCLUSIVE
+from bench.model.late_dataclass import dataclass, replace
 from bench.supervise.answers import answer
 from bench.supervise.control import token
 from bench.supervise.control.connect import connect

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 
 from bench.judge.evidence import Evidence
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
 from bench.plan import Job, start_seconds

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from uuid import uuid4
 
 from bench.launch.table import OWN_ADDRESSES
 from bench.model.errors import RailGaugeError
 from bench.model.facts import INWARD, Node
+from bench.model.late_dataclass import dataclass, field
 from bench.model.profile import Rails
 from bench.model.units import show_some
 from bench.probe.reachability import Target, Try, answered

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bench.measure.loop import TimingRules
 from bench.model.errors import RailGaugeError
+from bench.model.late_dataclass import dataclass, field
 from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
 from bench.probe.tcp_ports import PORTS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.measure.perftest import processes
 from bench.measure.perftest.command import latency_words, words
@@ -30,6 +29,7 @@ from bench.measure.perftest.schedule import (
 from bench.measure.perftest.tool import LATENCY, read
 from bench.measure.perftest.tool import NAME as BANDWIDTH
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import (
     PerftestEnd,
     PerftestExit,

@@ -10,10 +10,10 @@ Pure: a run that was read, and what the machines say now.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case, Rank
 from bench.model.units import show_some
 from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Rank
 from bench.store import Manifest, Run, SetAside
 from bench.store.set_aside import without_set_aside

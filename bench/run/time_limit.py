@@ -8,10 +8,10 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bench.measure import prctl
 from bench.model.errors import RailGaugeError, exit_status
+from bench.model.late_dataclass import dataclass
 
 STAGE, ANSWER, ERROR = b"s", b"a", b"e"  # how a line on the pipe begins
 

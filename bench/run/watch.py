@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
 
 from bench.model import typed_json
 from bench.model.activity import ActivityLine, NodeActivity, joined
 from bench.model.counters import Snapshot
+from bench.model.late_dataclass import dataclass, field
 from bench.model.run_folder_lines import PhaseMark
 from bench.plan.names import WATCH
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from bench.model.late_dataclass import dataclass
 
 from .files import NOT_TRIED
 from .run import Run

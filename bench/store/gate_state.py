@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.model.counters import Snapshot
+from bench.model.late_dataclass import dataclass
 from bench.model.typed_json import decode, encode
 
 from .files import RunError, read_file, write_file

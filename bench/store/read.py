@@ -6,7 +6,6 @@ import gc
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -15,6 +14,7 @@ from bench.model.case_templates import unpacked
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Extra, Measurement, Window
 from bench.model.run_folder_lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
 from bench.model.typed_json import Misfit, NotJson, decode

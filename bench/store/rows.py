@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bench.model.collectives import algbw, collective
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case, Measurement
 from bench.model.stats import Summary, median, summary
 from bench.model.timings import Blocks

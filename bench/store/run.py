@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.model.activity import ActivityLine
 from bench.model.facts import Node
 from bench.model.groups import Group
+from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Case, Measurement, Rank, Window
 from bench.model.run_folder_lines import (
     CounterLine,

@@ -7,13 +7,13 @@ each field is of its type and in its range is checked where it is read, by its c
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
 from bench.model.collectives import collective
 from bench.model.elements import REDUCTIONS, UnknownName, element
 from bench.model.groups import GroupRule, Groups
+from bench.model.late_dataclass import dataclass, fields
 from bench.model.measurement import Case, Measurement, RankSkew, Window
 from bench.model.printable import on_one_line
 from bench.model.run_folder_lines import HealthLine

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.case_templates import digest
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.run_folder_lines import Hang, HealthLine, PhaseMark
 from bench.model.typed_json import Misfit, load, to_json

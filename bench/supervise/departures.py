@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.launch.table import PARENTS
+from bench.model.late_dataclass import dataclass, field, replace
 
 from .control.frames import Message
 from .control.tcp import FOLLOWED, Control

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from bench.model.late_dataclass import dataclass
 
 SHORTEST, LONGEST = 0.002, 0.05  # seconds between two polls for messages
 TRIES = 2  # workers that may break one after the other before a phase is given up

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.measure.flight_recorder import Flight
 from bench.measure.perftest.processes import PortNumber
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Measurement, Rank, Window
 from bench.model.run_folder_lines import HealthLine, WorkerGpu
 from bench.model.typed_json import Count, Duration, Misfit, decode_strictly, load

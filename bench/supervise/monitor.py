@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.model.counter_table import CounterRole
 from bench.model.counters import Snapshot, delta
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.run_folder_lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.typed_json import load
 from bench.probe.gpu_load import GpuSampler, Load

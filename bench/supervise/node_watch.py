@@ -10,12 +10,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from pathlib import Path
 
 from bench.model.activity import DeviceActivity, InspectedCalls, NodeActivity
 from bench.model.counter_table import HW, NET, PMA, TABLE, CounterRole
+from bench.model.late_dataclass import dataclass, field
 from bench.model.rails import inward
 from bench.nccl.inspector import inspected
 from bench.probe import addresses, sysfs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
 from msgspec import Meta
@@ -13,6 +12,7 @@ from bench.measure.perftest.processes import PortNumber, ProcessSaid, ToolSaid
 from bench.model.activity import NodeActivity
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import HeardBroadcasts
 from bench.probe.fabric.run_tools import ToolAnswer
 from bench.probe.reachability import Target, Try

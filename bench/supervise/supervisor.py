@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from bench.measure.perftest.processes import PerftestJobs, PerftestRunner
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.activity import NodeActivity
 from bench.model.errors import EXIT_INCONCLUSIVE
+from bench.model.late_dataclass import dataclass, field
 from bench.model.profile import tunes
 from bench.model.run_folder_lines import WorkerGpu
 from bench.model.typed_json import Misfit, load, to_json

@@ -20,10 +20,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.launch.python import as_module
+from bench.model.late_dataclass import dataclass
 
 LEAVE_SECONDS = 8.0  # that rank 0 may take over MPI's end once some supervisor does not answer
 LAUNCHER_SECONDS = 8.0  # that a launcher may take to end once rank 0 is gone

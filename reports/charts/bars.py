@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from bench.model.late_dataclass import dataclass
 from reports.theme import AMBER, BLUE, RED
 
 from .chart import WIDTH

@@ -10,12 +10,12 @@ def latency(f: Frames, curve: pd.DataFrame) -> alt.Chart: ...
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from bench.model.late_dataclass import dataclass
 from bench.model.units import BITS
 from reports.frames import Frames
 from reports.theme import NEUTRAL, specification

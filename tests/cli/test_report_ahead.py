@@ -1,4 +1,4 @@
-"""The process that imports pandas and altair ahead: the same report, nothing beside what is measured, none left."""
+"""The fork that imports pandas and altair ahead: the same report, nothing beside what is measured, none left."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+def name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def until(holds) -> bool:
     end = time.monotonic() + 60
     while not holds() and time.monotonic() < end:
@@ -50,20 +55,35 @@ def test_it_draws_what_this_process_would_and_rests_until_then(tmp_path, monkeyp
     wanted = drawn(found.run.path)
     for name in wanted:
         (found.run.path / name).unlink()
-    monkeypatch.setattr(report_ahead, "write_report", None)
     with ReportAhead() as process:
+        monkeypatch.setattr(report_ahead, "write_report", None)
         process.stop()
-        assert until(lambda: state(process._process.pid) == "T")
+        assert until(lambda: state(process._pid) == "T")
         process.write(found)
     assert drawn(found.run.path) == wanted
 
 
 def test_one_that_was_killed_costs_no_report(tmp_path):
     with ReportAhead() as process:
-        process._process.kill()
+        os.kill(process._pid, signal.SIGKILL)
         process.stop()
         process.write(judged(tmp_path / "run"))
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_who_reads_what_rank_0_prints_does_not_wait_for_it():
+    reading, writing = os.pipe()
+    printed = os.dup(1)
+    os.dup2(writing, 1)
+    os.close(writing)
+    with ReportAhead() as process:
+        os.dup2(printed, 1)
+        os.close(printed)
+        assert until(lambda: name(process._pid) == report_ahead.NAME)
+        ended = []
+        threading.Thread(target=lambda: ended.append(os.read(reading, 1)), daemon=True).start()
+        assert until(lambda: ended == [b""])
+    os.close(reading)
 
 
 READY = """
@@ -96,10 +116,7 @@ def test_one_that_is_ready_compiles_no_template_and_loads_nothing_more_of_altair
 
 @pytest.mark.parametrize("said", ["", "no JSON", "[]", "{}", "null"])
 def test_an_answer_that_is_none_is_drawn_here(tmp_path, monkeypatch, said):
-    program = tmp_path / "program"
-    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{said}'\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(report_ahead.sys, "executable", str(program))
+    monkeypatch.setattr(report_ahead, "_drawn", lambda connection: said.encode())
     asked = []
     monkeypatch.setattr(report_ahead, "write_report", lambda *of: asked.append(of))
     with ReportAhead() as process:
@@ -110,15 +127,16 @@ def test_an_answer_that_is_none_is_drawn_here(tmp_path, monkeypatch, said):
 def test_a_file_that_cannot_be_written_is_said_and_not_tried_twice(tmp_path, monkeypatch):
     found = judged(tmp_path / "run")
     (tmp_path / "run" / "charts").write_text("no folder")
-    monkeypatch.setattr(report_ahead, "write_report", None)
-    with ReportAhead() as process, pytest.raises(RunError, match="cannot write .*charts"):
-        process.write(found)
+    with ReportAhead() as process:
+        monkeypatch.setattr(report_ahead, "write_report", None)
+        with pytest.raises(RunError, match="cannot write .*charts"):
+            process.write(found)
 
 
 def test_none_is_left_of_a_run_that_draws_nothing(tmp_path):
     with ReportAhead() as process:
         process.stop()
-        pid = process._process.pid
+        pid = process._pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -127,12 +145,16 @@ def test_one_that_is_stopped_ends_with_the_run_that_started_it():
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # by which the kernel ends a stopped job without a parent
+        report_ahead._drawn = lambda _: signal.pause()
         process = ReportAhead()
-        os.write(writing, str(process._process.pid).encode())
+        os.write(writing, str(process._pid).encode())
         signal.pause()
         os._exit(0)
     pid = int(os.read(reading, 20))
-    assert until(lambda: "numpy" in Path(f"/proc/{pid}/maps").read_text())  # it has asked the kernel by then
+    assert until(lambda: name(pid) == report_ahead.NAME)  # it has asked the kernel by then
     os.kill(pid, signal.SIGSTOP)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -160,4 +182,4 @@ def below(pid: int) -> list[int]:
     """The processes beneath one that are there to draw its report."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     found = [child for each in children for child in below(int(each))]
-    return [*found, *([pid] if b"report_ahead" in Path(f"/proc/{pid}/cmdline").read_bytes() else [])]
+    return [*found, *([pid] if name(pid) == report_ahead.NAME else [])]

@@ -6,11 +6,11 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.judge.actions import NodeAction
 from bench.model.errors import RailGaugeError
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.typed_json import decode, encode
 from bench.model.units import show_some
 from bench.store import RunError, read_file, write_file

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from bench.judge.actions import NodeAction
+from bench.model.late_dataclass import dataclass
 
 from .drain_commands import Run, SchedulerStep, ask
 

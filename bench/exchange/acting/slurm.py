@@ -5,9 +5,9 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.judge.actions import NodeAction
+from bench.model.late_dataclass import dataclass
 
 from .drain_commands import OURS, Run, SchedulerStep, ask
 

@@ -6,7 +6,8 @@ Each rule holds what a person is to do. A run that did not take place shows no f
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+from bench.model.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from bench.model.late_dataclass import dataclass
 
 WIDTH = 24  # columns of Grafana's grid
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from bench.judge.drift import Label
 from bench.judge.drift.run_fingerprint import cluster_name
@@ -19,6 +18,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.verdicts import status
 from bench.judge.wire import of_target
 from bench.model.collectives import collective
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_size
 from bench.model.verdict import Status
 from bench.store.rows import Row

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from statistics import fmean
 
 from bench.model.collectives import collective
 from bench.model.elements import element
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Rank
 from bench.model.printable import csv_line
 from bench.model.units import BITS, GIGA, MICRO

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from bench.measure.perftest import output
 from bench.measure.perftest.output import LinkRun
+from bench.model.late_dataclass import dataclass
 
 from . import nccl_tests, nccl_tests_json
 from .imported_rows import ImportedRun, ImportRefused

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from bench.model.elements import ELEMENTS
 from bench.model.errors import EXIT_USAGE, RailGaugeError
+from bench.model.late_dataclass import dataclass, field
 
 
 class ImportRefused(RailGaugeError, ValueError):

@@ -12,7 +12,8 @@ ROCm/rccl-tests src/common.cu.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from bench.model.late_dataclass import dataclass, field
 
 from .imported_rows import TYPES, DeviceLine, ImportedRun
 from .nccl_tests_rows import HEADER, Columns, Numbers, columns_of, figures, implied_columns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.units import GIGA, MICRO, number
 
 from .imported_rows import TYPES, ImportedRow

@@ -10,12 +10,12 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from bench.model.bounds import ClusterShape, candidates, wire_rate
 from bench.model.collectives import collective
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.units import BITS, GIGA, show_count, show_rate, show_size
 from bench.model.verdict import Status
 

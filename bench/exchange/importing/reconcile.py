@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from bench.model.collectives import Collective
 from bench.model.collectives import collective as known_collective
 from bench.model.elements import UnknownName
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.units import GIGA, number, show_count, show_some
 
 from .imported_rows import DeviceLine, ImportedRow, ImportedRun

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from bench.exchange.importing.text_file import read_text
 from bench.judge.wire.algorithm import MARK, OURS
 from bench.judge.wire.group_shape import NO_LAYOUT
 from bench.measure.perftest.output import UNITS, LinkRun
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count
@@ -59,6 +59,9 @@ class Wanted:
     algorithm: str = "auto"
 
 
+FROM_FILES = Wanted()
+
+
 @dataclass(frozen=True)
 class ImportedFolder:
     """A run folder made of files. ``nodes``: None where the files do not tell. Each of ``problems`` will be judged."""
@@ -93,7 +96,11 @@ class _Found:
 
 
 def import_files(
-    files: Sequence[Path], out: Path, profile: Profile, wanted: Wanted = Wanted(), command: Sequence[str] = ()
+    files: Sequence[Path],
+    out: Path,
+    profile: Profile,
+    wanted: Wanted = FROM_FILES,
+    command: Sequence[str] = (),
 ) -> ImportedFolder:
     """Read result files into the new run folder ``out``, to be judged by ``profile``.
 

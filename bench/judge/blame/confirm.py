@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from bench.judge.blame.matrix import Floats, Mask, Matrix, cells
 from bench.judge.blame.solve import Fault, Leaves, ports_of
 from bench.judge.blame.suspects import Subject
+from bench.model.late_dataclass import dataclass
 
 PARTNERS = 3
 """Different good nodes that a suspect port is measured against."""

@@ -8,10 +8,10 @@ settles whose it is: the port that all slow links of both loads have in common.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, median_low
 
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case, Rank, Window
 from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.plan.steady_load import WINDOW

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from statistics import NormalDist, median
 
 import numpy as np
@@ -14,6 +13,7 @@ from bench.judge.blame.matrix import Floats, Matrix, cells, matrix, transfers_am
 from bench.judge.blame.scale import Scale, centre, scale
 from bench.judge.blame.solve import Fault, ports_of, solve
 from bench.judge.blame.suspects import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.units import show_count, show_share
 from bench.model.verdict import Status
 

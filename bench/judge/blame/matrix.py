@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.judge.blame.suspects import PairRate, Subject
+from bench.model.late_dataclass import dataclass, replace
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

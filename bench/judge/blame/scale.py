@@ -7,13 +7,13 @@ pairs contain a bad node, with two nodes all of them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
 from bench.judge.blame.matrix import Floats
+from bench.model.late_dataclass import dataclass
 
 FAST = 0.95
 """The search for the fast ones starts at this quantile: with a bad node of four the median is bad itself."""

@@ -9,13 +9,13 @@ node, ports of one leaf into the leaf, and what is left over are paths.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.judge.blame.matrix import Floats, Matrix, cells
 from bench.judge.blame.scale import MAD, Scale, centre, low
 from bench.judge.blame.suspects import Subject
+from bench.model.late_dataclass import dataclass, replace
 
 Leaves = Mapping[tuple[str, str], str]
 OPPOSITE = {"tx": "rx", "rx": "tx", "both": "both"}

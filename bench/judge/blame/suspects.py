@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from bench.model.late_dataclass import dataclass, field
 from bench.model.verdict import Status
 
 

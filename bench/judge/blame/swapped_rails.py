@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -17,6 +16,7 @@ from bench.judge.blame.matrix import Matrix
 from bench.judge.blame.scale import Scale
 from bench.judge.blame.solve import Fault, Leaves
 from bench.judge.blame.suspects import Blame, Subject
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_rate
 
 LEAF_PORTS = 3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import median
 
 from bench.judge.evidence import Evidence, derived
 from bench.judge.leaves import nodes_of_leaves
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case, Rank
 from bench.model.profile import Profile, Rails
 from bench.model.rails import can_cross

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.judge.counter_windows import WHOLE, CounterWindow, whole_run
 from bench.judge.evidence import Evidence
@@ -11,6 +10,7 @@ from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.kernel_log import KERNEL, KernelEvent, KernelLog, event, new_events
+from bench.model.late_dataclass import dataclass
 from bench.model.rails import rails_of
 from bench.model.units import show_count, show_seconds
 from bench.plan.names import phase_words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -13,6 +12,7 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check, no_rails
 from bench.model.counter_table import PAUSE_STORM, PAUSED, WAS_PAUSED
 from bench.model.counters import ETHTOOL, HW, Growth
+from bench.model.late_dataclass import dataclass
 from bench.model.rails import rails_of
 from bench.model.units import show_share
 from bench.plan.names import phase_words

@@ -7,10 +7,10 @@ however long it lasts, until a person accepts it. An improvement that lasts is l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from bench.judge.drift.robust import allowance, level_and_spread, median
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.verdict import Status
 from bench.store.history.nights import NightValue, usable
 

@@ -7,12 +7,12 @@ Nothing here measures, reads or writes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, confirmed, implausible
 from bench.judge.drift.levels import Levels, levels
 from bench.judge.drift.steps import LevelStep, steps
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.verdict import Status
 from bench.store.history.nights import Acceptance, NightValue, Series, changed, usable
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from bench.judge.drift.baseline import Baseline, DriftRules, excess, follow
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.store.history.nights import Fingerprint, NightValue
 
 

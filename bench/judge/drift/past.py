@@ -6,11 +6,11 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.judge.drift import Acceptance, Fingerprint, NightValue, Series, fingerprint
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.verdict import Status
 from bench.store import HISTORY, Run, RunError, read_file
 from bench.store.history import (

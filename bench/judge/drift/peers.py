@@ -8,11 +8,11 @@ over nights and the profile's bounds do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from bench.judge.drift.judge import Label
 from bench.judge.drift.robust import spread, tail
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_share
 from bench.model.verdict import Status, Verdict, overall
 from bench.store.history.nights import usable

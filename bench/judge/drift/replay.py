@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from bench.judge.drift.baseline import STANDARD, DriftRules
 from bench.judge.drift.judge import QUANTITIES, Label, held_against
 from bench.judge.drift.levels import Levels
+from bench.model.late_dataclass import dataclass
 from bench.store.history.nights import Acceptance, Fingerprint, NightValue, Series
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from bench.judge.blame import PairRate
@@ -12,6 +11,7 @@ from bench.judge.blame.transfers import FIRST, transfers
 from bench.judge.drift import Fingerprint, NightValue, Series
 from bench.judge.evidence import Evidence, derived
 from bench.model.collectives import collective
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case
 from bench.model.profile import Limit
 from bench.model.units import show_size

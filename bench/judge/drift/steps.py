@@ -12,13 +12,13 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from statistics import median
 from typing import Any
 
 from bench.judge.drift.robust import spread
 from bench.model.errors import RailGaugeError
+from bench.model.late_dataclass import dataclass
 from bench.store.history.nights import NightValue, changed
 
 # Penalty per change point, in units of log(nights). 0.6 finds steps two nights earlier, but sees one in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from itertools import islice
 
 from bench.judge.drift import Label, NightValue, NoRuptures, Series, SeriesFinding, attribute, judge
@@ -11,6 +10,7 @@ from bench.judge.drift.baseline import STANDARD
 from bench.judge.drift.peers import PeerFinding, compare_with_peers
 from bench.judge.drift.peers import suspects as slow_peers
 from bench.judge.evidence import Evidence, derived
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case
 from bench.plan import by_node, pair_cases
 from bench.plan.phases import START

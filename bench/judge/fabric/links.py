@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 from bench.model.facts import Node, Port
+from bench.model.late_dataclass import dataclass
 from bench.model.units import show_count, show_rate
 from bench.model.verdict import Status, Verdict
 from bench.probe.fabric.link import Link, LinkRow

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from bench.judge.evidence import Evidence, derived
 from bench.judge.log_files import log_of
 from bench.model.bounds import UNKNOWN, WAYS, candidates
 from bench.model.collectives import COLLECTIVES
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case
 from bench.nccl.log import Log
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from bench.judge.counter_windows import CounterWindow
@@ -14,6 +13,7 @@ from bench.model.bounds import ClusterShape, candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import bytes_moved
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
 from bench.model.profile import Rails

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
@@ -15,6 +14,7 @@ from bench.measure.perftest.outcome import Outcome, explained, outcome
 from bench.measure.perftest.results import PerftestResults
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
+from bench.model.late_dataclass import dataclass
 from bench.model.rails import members
 from bench.model.run_folder_lines import PerftestTransfer
 from bench.model.units import show_both

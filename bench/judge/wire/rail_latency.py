@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bench.judge.evidence import Evidence, derived
 from bench.measure.perftest.expected_latency import RailLatency, latencies
 from bench.measure.perftest.outcome import explained
 from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import expected_ports
+from bench.model.late_dataclass import dataclass
 from bench.plan.names import FIRST
 
 Place = tuple[str, str]

@@ -12,13 +12,13 @@ several partners the best counts: a slow partner is not a slow rail, and every p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.judge.evidence import Evidence, derived
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import HOST
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status

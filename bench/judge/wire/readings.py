@@ -9,7 +9,6 @@ holds whichever it was.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 from bench.model.bounds import (
@@ -24,6 +23,7 @@ from bench.model.bounds import (
     wire_rate,
 )
 from bench.model.collectives import collective
+from bench.model.late_dataclass import dataclass
 from bench.model.packets import HEALTHY, MOST
 from bench.model.units import show_both, show_rate, show_share
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 
 from bench.judge.evidence import Evidence, derived
 from bench.judge.wire.readings import Conclusion, Reading, conclude, readings
 from bench.judge.wire.readings import is_possible as possible
 from bench.model.bounds import BoundError, ClusterShape, hard_ceiling
 from bench.model.collectives import algbw, collective
+from bench.model.late_dataclass import dataclass
 from bench.model.packets import HEALTHY
 from bench.model.stats import median, median_interval
 from bench.model.timings import Blocks

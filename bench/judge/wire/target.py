@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from bench.judge.evidence import Evidence, derived
+from bench.model.late_dataclass import dataclass
 from bench.model.packets import HEALTHY, efficiency
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound, Status

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bench.model.collectives import Collective
+from bench.model.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -28,6 +27,7 @@ from bench.model.buffers import rotation
 from bench.model.collective_calls import Call
 from bench.model.collectives import collective
 from bench.model.elements import cancelling, element, pattern, reduction
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case, Extra, Measurement, Window
 from bench.model.timings import Blocks, Seconds
 from bench.model.typed_json import to_json

@@ -9,13 +9,13 @@ each chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
 
 from bench.model.collectives import Origin
 from bench.model.elements import FACTOR, MODULUS, PERIOD, SHIFT, STEP, Element, Pattern, Reduction, tolerance
+from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Mismatch
 
 CHUNK = 1 << 18  # elements; 2 MiB for a scratch tensor of the widest type

@@ -9,11 +9,12 @@ collective's row and the timing loop use.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
+
+from bench.model.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

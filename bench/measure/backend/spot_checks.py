@@ -6,7 +6,6 @@ every call must change, also in place, where the rest of a reduction's buffer ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from bench.measure.backend.buffers import Buffers
 from bench.measure.backend.correctness import POISON, Data
 from bench.model.collectives import Origin
+from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Mismatch
 
 SPOTS = 64  # elements of each block of a buffer

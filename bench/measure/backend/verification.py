@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
 
 from bench.measure.backend.buffers import Buffers
 from bench.measure.backend.correctness import POISON, Data
@@ -17,6 +16,7 @@ from bench.measure.backend.group import Group
 from bench.measure.backend.spot_checks import Spots
 from bench.measure.loop import Launch, Verify
 from bench.model.collectives import Origin
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Mismatch
 
 BLOCK_SHARE = 0.03  # of the time since timing began may go into comparing what timed blocks left

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import PerftestEnd, PerftestExit, PerftestTransfer
 
 # libibverbs/verbs.h, enum ibv_wc_status: those of a path and not of a program

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from statistics import median
 
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import PerftestEnd, PerftestTransfer
 from bench.model.units import MICRO, show_seconds
 from bench.model.verdict import Bound

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.measure.perftest import output
 from bench.model.facts import Node
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import PerftestExit, PerftestTool, PerftestTransfer
 from bench.model.units import show_size
 

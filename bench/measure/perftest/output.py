@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
+from bench.model.late_dataclass import dataclass, field
 from bench.model.units import BITS, GIGA, MEGA, MICRO, number, show_count, show_some
 
 UNITS = {"MB/sec": float(1 << 20), "MiB/sec": float(1 << 20), "Gb/sec": GIGA / BITS}

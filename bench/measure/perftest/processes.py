@@ -17,11 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from msgspec import Meta
 
+from bench.model.late_dataclass import dataclass, field
 from bench.model.typed_json import Misfit
 from bench.model.units import show_some
 from bench.probe import sysfs

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import PerftestSkipped, PerftestTool, PerftestTransfer
 
 from .tool import LATENCY, NAME

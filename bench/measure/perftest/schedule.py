@@ -8,9 +8,9 @@ pair at once, as everything else of the run loads them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.model.facts import Node, Port
+from bench.model.late_dataclass import dataclass
 from bench.model.profile import Profile, Rails
 from bench.model.rails import DeviceUse, by_port, own_rails, rails_of, roles, shared_out
 from bench.model.rounds import Round, rounds

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+
+from bench.model.late_dataclass import dataclass, field
 
 MOST_IN_PAIRS = (
     64  # nodes; on more, rings are measured by default: all pairs would take as many rounds as nodes

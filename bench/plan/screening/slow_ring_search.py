@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import product
 from statistics import NormalDist, median
 
+from bench.model.late_dataclass import dataclass, field
 from bench.model.stats import deviation
 from bench.plan.screening.rings import (
     Results,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.typed_json import load, parse
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric import run_tools as asking

@@ -6,8 +6,8 @@ Rates are bytes per second of the link's data, both directions apart.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.units import BITS, GIGA, show_rate
 
 # Gb/s of one lane as the kernel counts them (drivers/infiniband/core/sysfs.c, rate_show)

@@ -6,8 +6,8 @@ Its remark "Could be 12X" stands beside healthy 4X links and not beside a 1X lin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.probe.fabric import pasted_text as noise
 from bench.probe.fabric.link import UNKNOWN, End, Link, LinkRow, speed, width
 from bench.probe.fabric.netdiscover import unanswered

@@ -6,8 +6,8 @@ A node that does not answer is a warning on standard error and an exit status of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.probe.fabric import pasted_text as noise
 from bench.probe.fabric.link import End, LinkRow, link
 

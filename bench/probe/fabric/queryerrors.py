@@ -8,8 +8,8 @@ which.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
+from bench.model.late_dataclass import dataclass, replace
 from bench.probe.fabric import pasted_text as noise
 from bench.probe.fabric.netdiscover import unanswered
 

@@ -10,8 +10,8 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.model.verdict import Status, Verdict
 from bench.probe.fabric.netdiscover import unanswered
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 
+from bench.model.late_dataclass import dataclass, replace
 from bench.probe.fabric.link import End, LinkRow
 from bench.probe.fabric.linkinfo import Linkinfo
 from bench.probe.fabric.netdiscover import Discovery, path

@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.store.history.location import (
     AlreadyThere,
     Folder,

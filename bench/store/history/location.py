@@ -17,7 +17,6 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
+from bench.model.late_dataclass import dataclass
 from bench.model.redact import scrub_text, secrets, veil
 from bench.model.units import show_some
 from bench.store.files import TEMPORARY, publish, sync_folder

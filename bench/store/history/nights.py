@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeGuard
 
+from bench.model.late_dataclass import dataclass
 from bench.model.verdict import Status
 
 Fingerprint = tuple[tuple[str, str], ...]

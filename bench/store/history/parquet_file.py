@@ -14,11 +14,11 @@ import io
 import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 from bench.model import typed_json
+from bench.model.late_dataclass import dataclass
 from bench.model.verdict import Status
 from bench.store.history.location import HistoryError, is_gone, library
 from bench.store.history.nights import Fingerprint, Series, fingerprint

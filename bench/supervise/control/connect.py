@@ -13,7 +13,6 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +20,7 @@ from bench.launch import LaunchContext, Rendezvous
 from bench.launch.context import PORT
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.facts import INWARD
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.probe.addresses import addresses
 from bench.probe.host import machine
 from bench.probe.tcp_ports import PORTS, to_try

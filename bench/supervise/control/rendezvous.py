@@ -24,7 +24,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -32,6 +31,7 @@ from typing import NoReturn
 from bench.launch.placement import whole_nodes
 from bench.measure.open_files import HOW_TO_RAISE, raise_limit
 from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.units import show_some
 
 from .connection import Connection

@@ -22,7 +22,8 @@ import hmac
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from bench.model.late_dataclass import dataclass, field
 
 VERSION = "6"  # of what ranks send each other: another one cannot be understood
 MAGIC = b"railgauge-%s\n" % VERSION.encode()

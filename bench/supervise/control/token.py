@@ -22,10 +22,10 @@ import secrets
 import stat
 import tempfile
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.model.errors import RailGaugeError
+from bench.model.late_dataclass import dataclass, field
 
 VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
 SHORTEST, LONGEST = 16, 1024  # bytes

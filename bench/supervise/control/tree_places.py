@@ -15,7 +15,8 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+
+from bench.model.late_dataclass import asdict, dataclass
 
 from .connection import Connection
 from .frames import parsed

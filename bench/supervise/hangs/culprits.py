@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from bench.measure.work_order import HEARTBEAT_SECONDS
+from bench.model.late_dataclass import dataclass, field
 from bench.model.printable import ranges
 
 QUIET = 5 * HEARTBEAT_SECONDS  # without one, after which a process counts as silent

@@ -13,8 +13,8 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from bench.model.late_dataclass import dataclass
 from bench.probe import tcp_sockets
 from bench.probe.sysfs import LIVE
 

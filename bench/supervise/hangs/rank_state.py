@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from bench.measure.flight_recorder import Flight
 from bench.model.groups import group_of
+from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Case, Rank
 from bench.model.run_folder_lines import Joined, LastSeen
 from bench.model.typed_json import load

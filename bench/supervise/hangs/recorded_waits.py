@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from bench.measure.flight_recorder import Flight
+from bench.model.late_dataclass import dataclass, replace
 from bench.model.printable import ranges
 from bench.model.run_folder_lines import RecordedCall
 from bench.model.units import show_some

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
 
