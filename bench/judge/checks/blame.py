@@ -88,9 +88,9 @@ def _named(row: Blame, reference: float) -> Finding:
 
 def _of_several(found: Finding, row: Blame, evidence: Evidence) -> Finding:
     """Say in the next step that transfers of a GPU with several rails do not show which of them is slow."""
-    of = sorted({rail for each in (row.subject, *row.alternatives) for rail in members(each.rail)})
-    if len(of) < 2 or len(members(row.subject.rail)) < 2:
+    if len(members(row.subject.rail)) < 2:
         return found
+    of = sorted({rail for each in (row.subject, *row.alternatives) for rail in members(each.rail)})
     alone: dict[str, list[float]] = {}
     for each in transfers.transfers(evidence, PINNED):
         if row.subject.node in ("", each.a, each.b):

@@ -437,6 +437,9 @@ def shares() -> list[str]:
             f"{backend} {phases}",
             *said("rails.share", run({}, want, rows=big, backend=backend, phases=phases)),
         ]
+    alone_ = row("p2p_ring", 1 << 30, "steady", ranks=(0, 2, 4))
+    evidence = run({}, rows=(*big, alone_), busy=0, phases=(*PHASES, "steady"))
+    lines += ["a steady load of one rail", *said("rails.share", evidence)]
     lost_case = run({}, rows=big, busy=10**11)
     losses = (Loss(big[0].case.id, "it hung"),)
     lines += ["a case was lost", *said("rails.share", Evidence(replace(lost_case.run, losses=losses), SMALL))]

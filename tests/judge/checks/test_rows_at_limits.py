@@ -540,6 +540,7 @@ def rail_rates() -> list[str]:
     usual = [between(1e-2, pair) for pair in pairs_]
     rate = usual[0].algbw
     slow, slower = between(2e-2, (0, 2)), between(3e-2, (0, 2))
+    untimed = between(1e-2, (0, 2), "rails-again", pipelined=())
 
     def again(pair: tuple[int, int], *seconds: float) -> list[Row]:
         return [between(each, pair, "rails-again", at) for at, each in enumerate(seconds)]
@@ -556,7 +557,8 @@ def rail_rates() -> list[str]:
         "slow three times": [slow, *usual[1:], *again((0, 2), 2e-2, 2e-2, 1e-2, 1e-2)],
         "repeats cut short": [slow, *usual[1:], *again((0, 2), 1e-2, 1e-2)],
         "repeats cut short, all fast": [*usual, *again((0, 2), 1e-2, 1e-2)],
-        "a repeat without time": [slow, *usual[1:], *(replace(each, algbw=math.nan) for each in again((0, 2), 1e-2))],
+        "a repeat without time": [slow, *usual[1:], untimed],
+        "a repeat without time, the first fast": [*usual, untimed],
         "two of one port": [slow, between(2e-2, (2, 0)), *usual[2:], *four((0, 2)), *four((2, 0))],
         "two of two rails": [slow, usual[1], between(2e-2, (1, 3)), usual[3], *four((0, 2)), *four((1, 3))],
         "failed": [between(1e-2, (0, 2), extra=Extra(failed="reset", rail="mlx5_1/1")), *usual[1:]],
