@@ -197,8 +197,8 @@ def test_what_is_said_after_the_fingerprint_has_changed(golden: Golden) -> None:
                 word = Acceptance("c1", past[-3].time, "ada", past[-1].time, "why")
                 for accepted in ((), (word,)):
                     found = judge(series, past, night, accepted)
-                    rest = (found.nights, found.since, found.wants_rerun, len(found.cause))
                     row = series_verdict(found)
+                    rest = (found.nights, found.since, found.wants_rerun, row.evidence)
                     said = f"{row.status.value}: {row.measured} | {row.next_step}"
                     lines.append(f"    {shown(rest)} {said} | {shown(row.value)} {shown(row.bound)}")
     golden.hold("fingerprints", lines)
