@@ -135,13 +135,18 @@ def _held_against(
     words = Finding(
         "rails", None, "", wanted=f"at least {bound.text}", source=bound.source, bound=bound.value
     )
-    slow = sorted((row for row in rows if not bound.reached(row[1])), key=lambda row: row[1])
+    slow = sorted(
+        (row for row in rows if not bound.reached(row[1])), key=lambda row: (math.isnan(row[1]), row[1])
+    )
     if not rows:
         text = "no rail was measured point-to-point"
         needless = evidence.manifest.launcher == IMPORTED or evidence.node_count < 2
         yield NotApplicable(text, "rails") if needless else replace(words, measured=text)
         return
     for name, rate in slow[:MOST]:
+        if math.isnan(rate):
+            yield replace(words, subject=name, measured="a measurement has no time", step="measure again")
+            continue
         text = f"{show_both(rate)}; below the floor: {len(slow)} of {show_count(len(rows), 'transfer')}"
         step = "blame.rails, or blame.screening, names the cause"
         yield replace(words, subject=name, ok=False, measured=text, value=rate, step=step)
