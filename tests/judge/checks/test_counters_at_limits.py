@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
@@ -41,6 +41,11 @@ Growth = Mapping[tuple[str, int, str, str, str], int]  # phase, node, subject, g
 FOLDER = TemporaryDirectory()  # removed when Python ends
 PARTS = Parts()
 part = PARTS.part
+
+
+def fresh() -> Path:
+    """A folder that nobody else has: of two processes that have forked each makes its own."""
+    return Path(mkdtemp(dir=FOLDER.name))
 
 
 @cache
@@ -765,8 +770,8 @@ def logs() -> list[str]:
         "to itself": lambda one: by_peers(one, False),
         "to switches": lambda one: linked(one, NvLink(0, True, 4, "0000:c0:00.0")),
     }
-    for number, (name, changes) in enumerate(ways.items()):
-        path = Path(FOLDER.name) / f"log{number}"
+    for name, changes in ways.items():
+        path = fresh()
         (path / LOGS).mkdir(parents=True)
         for rank in range(4):
             (path / LOGS / f"evidence.{rank}.log").write_text(_log(rank, **(changes if rank == 1 else {})))
@@ -831,7 +836,7 @@ def _log(
 def own_rails_by_log() -> list[str]:
     """The adapters of each rank's channels, of one node and of two, by NCCL, by gloo and over interfaces."""
     lines = []
-    path = Path(FOLDER.name) / "own"
+    path = fresh()
     (path / LOGS).mkdir(parents=True)
     for rank in range(4):
         text = _log(rank) if rank != 1 else _log(rank).replace("NET/IB/1/GDRDMA", "NET/IB/0/GDRDMA")
@@ -876,7 +881,7 @@ def wiring() -> list[str]:
                 }
                 for hearer in names
             }
-            path = Path(FOLDER.name) / f"wiring{count}{len(lines)}"
+            path = fresh()
             (path / LOGS).mkdir(parents=True)
             (path / LOGS / WIRING).write_text(json.dumps(told))
             machines = [pod(at) for at in range(count)]
@@ -888,7 +893,7 @@ def wiring() -> list[str]:
 @part("wiring that lacks something")
 def odd_wiring() -> list[str]:
     """Nothing was recorded, or of some nodes; a node hears itself; it was asked for, or was not."""
-    lines, path = [], Path(FOLDER.name) / "odd"
+    lines, path = [], fresh()
     (path / LOGS).mkdir(parents=True)
     own = {
         name: {"heard": [["eth1", other, "eth1"]], "silent": {}}

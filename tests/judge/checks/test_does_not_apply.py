@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ COMMANDS = ("run", "nightly", "soak", "watch", "probe", "gate", "import")
 
 @cache
 def healthy(count: int = 2) -> Run:
-    return acceptance_run(Path(FOLDER.name) / str(count), count)
+    return acceptance_run(Path(mkdtemp(dir=FOLDER.name)), count)
 
 
 def none_of(thing: Any, hints: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

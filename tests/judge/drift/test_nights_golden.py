@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
@@ -58,10 +58,15 @@ PARTS = Parts()
 part = PARTS.part
 
 
+def fresh() -> Path:
+    """A folder that nobody else has: of two processes that have forked each makes its own."""
+    return Path(mkdtemp(dir=FOLDER.name))
+
+
 @cache
 def night(nodes: int = 8) -> Run:
     """A run of two ranks a node, as it is before anything is judged."""
-    return load(made.folder(Path(FOLDER.name) / f"night{nodes}", where=runs.ranks(nodes, 2)))
+    return load(made.folder(fresh() / f"night{nodes}", where=runs.ranks(nodes, 2)))
 
 
 def changed(run: Run, change: Callable[[Case, Measurement], Measurement | None]) -> Run:
@@ -155,14 +160,15 @@ SLOW: dict[str, made.Slow] = {
 @cache
 def history() -> Path:
     """Fourteen nights of eight nodes."""
-    made.before(Path(FOLDER.name) / "history", Path(FOLDER.name) / "like", 14, where=EIGHT)
-    return Path(FOLDER.name) / "history"
+    where = fresh()
+    made.before(where / "history", where / "like", 14, where=EIGHT)
+    return where / "history"
 
 
 def begun(slow: made.Slow, name: str) -> Run:
     from bench.run import nightly
 
-    path = made.folder(Path(FOLDER.name) / name, 14, slow, EIGHT)
+    path = made.folder(fresh() / name, 14, slow, EIGHT)
     nightly.begin(path, nightly.Nightly(str(history()), "c1"), runs.LOCAL)
     return load(path)
 
@@ -277,7 +283,8 @@ def recent() -> list[str]:
 @part("history")
 def histories() -> list[str]:
     """What is read of it, from which night on and up to which."""
-    lines, where, root = [], history(), Path(FOLDER.name)
+    lines, where = [], history()
+    root = where.parent
     for now in (made.FIRST, made.FIRST + 5 * DAY, made.FIRST + 5 * DAY + 1, made.FIRST + 400 * DAY,
                 made.FIRST + 401 * DAY, made.FIRST + 402 * DAY - 1, made.FIRST + 450 * DAY, 5.0):  # fmt: skip
         past = read_past(str(where), "c1", {"driver": "x"}, now)
