@@ -314,4 +314,6 @@ def test_how_far_is_too_far(golden: Golden) -> None:
             for span in (1, 3, 5, 14)
         ]
         lines += [f"{far} {count}: {tail(far, count):.6g}" for far in (-2.0, 0.0, 1.0, 3.0, 8.0)]
+    for chances in ((), (0.9,), (0.05,), (0.05, 0.9), (0.025, 0.9), (0.04, 0.05), (0.001, 0.04, 0.06)):
+        lines.append(f"{chances}: {peers.benjamini_hochberg(chances, 0.05)}")
     golden.hold("tables", lines)

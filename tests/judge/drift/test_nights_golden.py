@@ -32,7 +32,15 @@ from bench.judge.drift import (
 )
 from bench.judge.drift.baseline import Baseline, excess
 from bench.judge.drift.levels import levels
-from bench.judge.drift.past import Past, from_saved, read_past, record, recorded_beside, still_there
+from bench.judge.drift.past import (
+    Past,
+    from_saved,
+    read_past,
+    record,
+    recorded_beside,
+    refuse_lost_history,
+    still_there,
+)
 from bench.judge.drift.run_fingerprint import algorithm, cluster_name, digest, parts, settings
 from bench.judge.drift.series import fleets, nights, recorded_run, samples
 from bench.judge.drift.steps import steps
@@ -126,6 +134,11 @@ def samples_of_runs() -> list[str]:
     for name, change in damaged.items():
         found = samples(Evidence(changed(run, change), runs.LOCAL), "c1")
         lines += [name, *(text for text in map(shown, found) if text not in usual)]
+    ring = next(each for each in run.plan.phases if each.name == "collectives")
+    twice = tuple(replace(each, placement=each.placement + "side", id=f"{each.id}-2") for each in ring.cases)
+    plan = replace(run.plan, phases=(*run.plan.phases, replace(ring, cases=twice)))
+    found = samples(Evidence(replace(run, plan=plan), runs.LOCAL), "c1")
+    lines += ["in another placement too", *(text for text in map(shown, found) if text not in usual)]
     kept = recorded_run(whole, "c1", OLD)
     lines += [shown((kept.run, kept.time, kept.cluster)), *map(shown, nights(kept).items())]
     return lines
@@ -223,6 +236,9 @@ def said_of_a_night() -> list[str]:
         "two dated ahead": replace(past, ahead=2),
         "one left out": replace(past, left_out=tuple(files[:1])),
         "many left out": replace(past, left_out=tuple(files)),
+        "a series without nights": replace(
+            past, series=(replace(past.series[0], nights=()), *past.series[1:])
+        ),
         "no figures": replace(past, series=none),
         "half of the figures": replace(past, series=half),
     }.items():
@@ -280,6 +296,14 @@ def recent() -> list[str]:
     return lines
 
 
+def refusal(check: Callable[..., None], *given: object) -> str:
+    try:
+        check(*given)
+    except WrongPlace as error:
+        return str(error)
+    return "there"
+
+
 @part("history")
 def histories() -> list[str]:
     """What is read of it, from which night on and up to which."""
@@ -318,21 +342,20 @@ def histories() -> list[str]:
         (folder / "one" / HISTORY).write_text(
             json.dumps({"cluster": "c1", "recorded": str(recorded) if name != "file there" else f"{empty}/."})
         )
-        try:
-            still_there(str(history_), folder / "two")
-            lines.append(f"{name}: there")
-        except WrongPlace as error:
-            lines.append(f"{name}: {error}")
+        lines.append(f"{name}: {refusal(still_there, str(history_), folder / 'two')}")
     made.before("memory://bucket/history", root / "in memory", 1)
     for name, cluster in (("in a bucket", "c1"), ("gone from a bucket", "c2")):
         (root / name / "one").mkdir(parents=True)
         kept = {"cluster": cluster, "recorded": "memory://bucket/history/a.parquet"}
         (root / name / "one" / HISTORY).write_text(json.dumps(kept))
-        try:
-            still_there("memory://bucket/history", root / name / "two")
-            lines.append(f"{name}: there")
-        except WrongPlace as error:
-            lines.append(f"{name}: {error}")
+        lines.append(f"{name}: {refusal(still_there, 'memory://bucket/history', root / name / 'two')}")
+    for cluster, now, new in itertools.product(("c1", "c2"), (5.0, made.FIRST + 5 * DAY), (False, True)):
+        past = read_past(str(where), cluster, {}, now)
+        lines.append(
+            f"{cluster} {now} {new}: {refusal(refuse_lost_history, str(where), past, runs_ / 'new', new)}"
+        )
+    (where / "foreign.parquet").write_text("x")
+    lines.append(shown(read_past(str(where), "c1", {}, 5.0).left_out))
     return [line.replace(str(root), "ROOT") for line in lines]
 
 
