@@ -1,4 +1,4 @@
-"""What the command ``railgauge`` starts: an installation that is broken is no verdict on the cluster."""
+"""What the command ``railgauge`` starts. It ends with 3 where a module is missing: that is no FAIL of a cluster."""
 
 from __future__ import annotations
 

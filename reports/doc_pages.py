@@ -13,9 +13,9 @@ from bench.model.printable import as_markdown as plain
 from bench.model.units import BITS, show_count
 from bench.store import Run
 
+from .chart_folder import Drawn, Page
 from .charts import CHARTS
 from .charts.bars import RuleLine, ranked_bars
-from .docs import Drawn, Page
 from .export import specifications
 from .frames import Frames, frames
 from .summary import MARKS, headline, moment

@@ -8,11 +8,11 @@ from bench.model.late_dataclass import dataclass
 from bench.model.printable import ranges
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import Log
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 from bench.store import Run
 
 from .sections import View
-from .summary import Shown
+from .summary import PageInput
 from .tables import Cell, ReportTable, code, number, size, verdict_table
 from .traffic import carried
 
@@ -49,7 +49,7 @@ LAYERS = (
 RELATED = ("exclusion.own_environment", "nccl.network", "nccl.gpudirect", "nccl.warnings")
 
 
-def exclusion(shown: Shown) -> View | None:
+def exclusion(shown: PageInput) -> View | None:
     """The values of the section; None for a platform that excludes nothing."""
     known = layer_states(shown)
     if known is None:
@@ -65,7 +65,7 @@ def exclusion(shown: Shown) -> View | None:
     }
 
 
-def layer_states(shown: Shown) -> tuple[str, list[Status]] | None:
+def layer_states(shown: PageInput) -> tuple[str, list[Status]] | None:
     """The excluded names and the status of each of LAYERS; None for a platform that excludes nothing."""
     rails = shown.profile.rails
     names = list(dict.fromkeys(name for name in (*rails.excluded, rails.management) if name))
@@ -82,7 +82,7 @@ def _of(run: Run, check: str) -> list[Verdict]:
 def together(statuses: Iterable[Status]) -> Status:
     """The status of several verdicts or layers: NOT APPLICABLE where all are, INCONCLUSIVE where there is none."""
     known = list(statuses)
-    return Status.SKIP if known and set(known) == {Status.SKIP} else overall(known)
+    return Status.NOT_APPLICABLE if known and set(known) == {Status.NOT_APPLICABLE} else overall(known)
 
 
 def _log(wrote: Log) -> ReportTable | None:
@@ -105,7 +105,7 @@ def _log(wrote: Log) -> ReportTable | None:
     return ReportTable("Devices that NCCL reports", head, rows) if rows else None
 
 
-def _bytes(shown: Shown) -> ReportTable | None:
+def _bytes(shown: PageInput) -> ReportTable | None:
     """Excluded ports beside the rails, phase by phase."""
     rows = carried(shown.judged)
     busiest: dict[str, int] = {}

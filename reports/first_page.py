@@ -14,13 +14,13 @@ from bench.judge.wire import TargetReadings
 from bench.model.late_dataclass import dataclass
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
-from bench.plan.names import INSTEAD, phase_words
+from bench.plan.phase_names import INSTEAD, phase_words
 
 from .exclusion import layer_states, together
 from .port_facts import port_facts
 from .rail_map import rail_map
 from .sections import View
-from .summary import NOT_PLANNED, Shown, coverage, headline, read_target, unmeasured
+from .summary import NOT_PLANNED, PageInput, coverage, headline, read_target, unmeasured
 from .tables import verdict_table
 
 MOST = 4  # problems that stand in full on the first page; the others are in the table below it
@@ -28,7 +28,7 @@ ANSWERS = {
     Status.PASS: "yes",
     Status.FAIL: "no",
     Status.INCONCLUSIVE: "not sure",
-    Status.SKIP: "not applicable",
+    Status.NOT_APPLICABLE: "not applicable",
 }
 SHORT = ("NCCL's setting", "the list of devices", "NCCL's log", "byte counters")  # of exclusion.LAYERS
 MOST_LEFT = 5  # things that were not measured, of which a PASS does not speak
@@ -68,7 +68,7 @@ class Bar:
         return round(min(self.share, 1.1) * LONGEST, 1)
 
 
-def verdict(shown: Shown) -> View:
+def verdict(shown: PageInput) -> View:
     """The first page."""
     status, counts = headline(shown.run)
     found = problems_of(shown.run)
@@ -103,7 +103,7 @@ def _proof(found: Problem) -> list[str]:
     return [*lines, *found.verdict.evidence, *(line for each in found.related for line in each.evidence)]
 
 
-def attention(shown: Shown) -> View | None:
+def attention(shown: PageInput) -> View | None:
     """Failures that are not on the first page, and all that is inconclusive."""
     found = problems_of(shown.run)
     failures = [each.verdict for each in found.first[MOST:]]
@@ -118,7 +118,7 @@ def leading(found: Problems) -> tuple[Problem, ...]:
     return (found.first or tuple(map(Problem, found.inconclusive)))[:MOST]
 
 
-def sentence(status: Status, shown: Shown, target: TargetReadings | None) -> str:
+def sentence(status: Status, shown: PageInput, target: TargetReadings | None) -> str:
     """What the run shows where no failure says it."""
     if not shown.run.verdicts:
         return "Nothing was judged."
@@ -129,7 +129,7 @@ def sentence(status: Status, shown: Shown, target: TargetReadings | None) -> str
     return f"No fault was found in what was judged{reached}."
 
 
-def uncovered(shown: Shown) -> list[str]:
+def uncovered(shown: PageInput) -> list[str]:
     """What a PASS speaks of, and what it does not: rows without a bound, topics, phases that were not measured."""
     said = (scope(shown.run.verdicts, shown.profile.name), *spoken(shown.run))
     found = list(map(as_sentence, said))
@@ -159,20 +159,20 @@ def _more(found: Problems) -> str:
     return " and ".join([*parts, *([show_count(inconclusive, what)] if inconclusive > 0 else [])])
 
 
-def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
+def tiles(shown: PageInput, target: TargetReadings | None) -> list[Tile]:
     """The tiles that answer what a buyer asks first; none for a watch, which measures nothing."""
     if is_watch(shown.judged):
         return []
     share = _share(target, shown, floor_of(shown))
     found = [share, _excluded(shown), _correct(shown), _coverage(shown)]
-    return [*found, *_bounded(shown)] if share.status is Status.SKIP else found
+    return [*found, *_bounded(shown)] if share.status is Status.NOT_APPLICABLE else found
 
 
-def _share(target: TargetReadings | None, shown: Shown, floor: float) -> Tile:
+def _share(target: TargetReadings | None, shown: PageInput, floor: float) -> Tile:
     least, sold = _least(target), shown.profile.rails.target
     if not sold:
         text = f"profile {shown.profile.name} names no rate of the rails"
-        return Tile("Share of the rails' rate", "not applicable", Status.SKIP, text)
+        return Tile("Share of the rails' rate", "not applicable", Status.NOT_APPLICABLE, text)
     if not least or not target:
         text = "no all_reduce or all_gather forced to Ring over several nodes says it"
         return Tile(f"Share of {sold.text}", "unknown", Status.INCONCLUSIVE, text)
@@ -207,7 +207,7 @@ def _least(target: TargetReadings | None) -> _Least | None:
     )
 
 
-def _bounded(shown: Shown) -> Iterator[Tile]:
+def _bounded(shown: PageInput) -> Iterator[Tile]:
     """The tile on how many rows have a bound, where no tile says how fast they should be."""
     found = [each for each in shown.run.verdicts if each.check == UNBOUNDED]
     if found:
@@ -217,14 +217,14 @@ def _bounded(shown: Shown) -> Iterator[Tile]:
         yield Tile("Floors", "for every result" if held else none, found[0].status, found[0].measured)
 
 
-def _excluded(shown: Shown) -> Tile:
+def _excluded(shown: PageInput) -> Tile:
     found = layer_states(shown)
     if found is None:
         text = f"profile {shown.profile.name} names no adapter to leave out"
-        return Tile("Adapters left out?", "not applicable", Status.SKIP, text)
+        return Tile("Adapters left out?", "not applicable", Status.NOT_APPLICABLE, text)
     names, states = found
     passed = sum(status is Status.PASS for status in states)
-    applicable = sum(status is not Status.SKIP for status in states)
+    applicable = sum(status is not Status.NOT_APPLICABLE for status in states)
     status = together(states)
     shown_by = f", shown in {show_count(passed, 'way')}" if passed == applicable else ""
     answer = f"{ANSWERS[status]}{shown_by}" if applicable else "not applicable"
@@ -236,7 +236,7 @@ _SAID = {
     Status.FAIL: "against it:",
     Status.INCONCLUSIVE: "not known by",
     Status.PASS: "shown by",
-    Status.SKIP: "not applicable:",
+    Status.NOT_APPLICABLE: "not applicable:",
 }
 
 
@@ -249,7 +249,7 @@ def by_layer(states: Sequence[Status]) -> str:
     return "; ".join(f"{said[status]} {', '.join(found)}" for status, found in titles.items() if found)
 
 
-def _correct(shown: Shown) -> Tile:
+def _correct(shown: PageInput) -> Tile:
     counts = [count for row in shown.run.measurements for count in row.wrong if count is not None]
     checked = sum(row.checked for row in shown.run.measurements)
     if not checked:
@@ -263,7 +263,7 @@ def _correct(shown: Shown) -> Tile:
     )
 
 
-def _coverage(shown: Shown) -> Tile:
+def _coverage(shown: PageInput) -> Tile:
     rows = [row for row in coverage(shown.judged) if row.planned]
     complete = bool(rows) and all(row.measured == row.planned for row in rows)
     text = ", ".join(
@@ -276,7 +276,7 @@ def _coverage(shown: Shown) -> Tile:
     return Tile("Coverage", answer, Status.PASS if complete else Status.INCONCLUSIVE, text + more)
 
 
-def bars(shown: Shown, target: TargetReadings | None) -> list[Bar]:
+def bars(shown: PageInput, target: TargetReadings | None) -> list[Bar]:
     """The readings of the target that have a figure."""
     floor = floor_of(shown)
     return [
@@ -286,6 +286,6 @@ def bars(shown: Shown, target: TargetReadings | None) -> list[Bar]:
     ]  # fmt: skip
 
 
-def floor_of(shown: Shown) -> float:
+def floor_of(shown: PageInput) -> float:
     """The least share of the target that the profile wants; 0 without such a bound."""
     return shown.f.share

@@ -28,12 +28,12 @@ from bench.model.profile import Profile
 from bench.model.stats import quantile_of_sorted
 from bench.model.timings import Seconds
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
-from bench.plan.names import FIRST, SCREEN
+from bench.plan.phase_names import FIRST, SCREEN
 from bench.store.rows import Row
 
 from .many_nodes import accused_nodes, leaves_of, rings_frame
-from .soaking import events_frame, memory_frame, soak_frame
-from .watching import inspected_frame, waiting_frame, watch_frame
+from .soak_frames import events_frame, memory_frame, soak_frame
+from .watch_frames import inspected_frame, waiting_frame, watch_frame
 
 ROW_COLUMNS = (
     "case", "phase", "collective", "series", "scope", "pair", "group", "source",
@@ -75,8 +75,8 @@ class Frames:
     nodes    node names, in the order of their ranks
     leaves   of many nodes, node → the name of its leaf; else empty
     accused  of many nodes those that a problem of the first page names; else empty
-    soak, memory, events  of a soak, over its time: see ``reports.soaking``; events of a watch as well
-    watch, waiting, inspected  of a watched job: see ``reports.watching``
+    soak, memory, events  of a soak, over its time: see ``reports.soak_frames``; events of a watch as well
+    watch, waiting, inspected  of a watched job: see ``reports.watch_frames``
     """
 
     rows: pd.DataFrame

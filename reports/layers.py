@@ -13,7 +13,7 @@ from bench.model.units import BITS, GIGA, MICRO, show_share, show_some
 from bench.model.verdict import COUNTED, Status
 
 from .sections import View
-from .summary import Shown
+from .summary import PageInput
 from .tables import ABSENT, Cell, ReportTable, badge
 
 HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "ib_write_lat µs", "loss in", "status")
@@ -25,7 +25,7 @@ def read_layers(evidence: Evidence) -> RailLayers | None:
     return of_layers(evidence) if evidence.run.perftest else None
 
 
-def layers(shown: Shown) -> View | None:
+def layers(shown: PageInput) -> View | None:
     """The values of the section; None for a run without perftest's measurements."""
     found = read_layers(shown.judged)
     if found is None:

@@ -1,4 +1,4 @@
-"""Of a cluster with many nodes: rings instead of pairs, leaves instead of nodes, and the nodes that failures name."""
+"""The page of many nodes shows rings instead of pairs, leaves instead of nodes, and the nodes that failed."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ from bench.model.verdict import Status, overall
 
 from .charts import CHARTS
 from .sections import View, figures
-from .summary import Shown, moment
+from .summary import PageInput, moment
 from .tables import Cell, ReportTable, code, number, strong
 
 if TYPE_CHECKING:
-    from .docs import Drawn
+    from .chart_folder import Drawn
 
 MOST_CHARTS = 4  # series that are drawn: those that changed first, then by name
 HEAD = ("label", "series", "tonight", "again", "baseline", "change", "nights", "why")
@@ -60,13 +60,15 @@ def specifications(evidence: Evidence) -> dict[str, dict[str, Any]]:
     return {each.name: each.spec for each in trends_of(evidence) if each.spec is not None}
 
 
-def nightly_section(shown: Shown) -> View | None:
+def nightly_section(shown: PageInput) -> View | None:
     """The values of the section for a nightly run; None for any other."""
     found = tonight(shown.judged)
     if found is None:
         return None
     findings = ranked(found.findings)
-    moved = [each for each in findings if each.label is not Label.OK and each.status is not Status.SKIP]
+    moved = [
+        each for each in findings if each.label is not Label.OK and each.status is not Status.NOT_APPLICABLE
+    ]
     others = [each for each in findings if each not in moved]
     since, changes = _since(found)
     status, summary = _summary(found)
@@ -91,8 +93,8 @@ def nightly_section(shown: Shown) -> View | None:
 def _summary(found: Tonight) -> tuple[Status, str]:
     count = Counter(finding.label for finding in found.findings)
     words = ", ".join(f"{count[label]} {label.value}" for label in ORDER if count[label])
-    judged = [finding.status for finding in found.findings if finding.status is not Status.SKIP]
-    status = overall(judged) if judged or not found.findings else Status.SKIP
+    judged = [finding.status for finding in found.findings if finding.status is not Status.NOT_APPLICABLE]
+    status = overall(judged) if judged or not found.findings else Status.NOT_APPLICABLE
     return status, f"{len(found.findings)} series: {words or 'none was planned'}. {compared(found)[1]}"
 
 

@@ -26,7 +26,7 @@ from .frames import Frames
 from .layers import layers
 from .nightly import nightly_section
 from .scripts import asset, page_script, vega
-from .summary import Shown, about, heading_of, headline, identity, kind_of
+from .summary import PageInput, about, heading_of, headline, identity, kind_of
 from .templating import render
 from .theme import config
 
@@ -40,10 +40,10 @@ class Section:
 
     name: str
     link: str
-    view: Callable[[Shown], sections.View | None]
+    view: Callable[[PageInput], sections.View | None]
     template: str = ""
 
-    def drawn(self, shown: Shown) -> Markup | None:
+    def drawn(self, shown: PageInput) -> Markup | None:
         values = self.view(shown)
         return None if values is None else render(self.template or f"{self.name}.html", **values)
 
@@ -83,7 +83,7 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
     titles = titles_of(run.path, judged.profile.report)
     nodes = show_count(len(m.nodes), "node")
     sources = f"script-src {digest(library)} {digest(script)}; style-src {digest(style)}"
-    shown = Shown(judged, f, specs)
+    shown = PageInput(judged, f, specs)
     sections = [row for row in SECTIONS if not (is_watch(judged) and row.name in OF_MEASURED)]
     return render(
         "page.html",

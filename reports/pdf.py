@@ -27,7 +27,7 @@ from .first_page import MOST, as_sentence, bars, floor_of, leading, sentence, ti
 from .frames import frames
 from .port_facts import port_facts
 from .rail_map import rail_map
-from .summary import Shown, about, coverage, heading_of, headline, identity, kind_of, moment, read_target
+from .summary import PageInput, about, coverage, heading_of, headline, identity, kind_of, moment, read_target
 from .tables import as_text
 from .templating import FOLDER
 
@@ -39,7 +39,7 @@ def write_pdf(judged: Evidence, paper: str) -> Path:
     """Write report.pdf of a judged run on ``paper``, as Typst calls it. Raises RunError."""
     import typst  # 30 MB that nothing else needs
 
-    run, shown = judged.run, Shown(judged, frames(judged), {})
+    run, shown = judged.run, PageInput(judged, frames(judged), {})
     data = json.dumps(_printable(document(shown, evidence_digest(run.path), paper)))
     source = (FOLDER / "report.typ").read_bytes()
     made = typst.compile(
@@ -53,7 +53,7 @@ def write_pdf(judged: Evidence, paper: str) -> Path:
     return run.path / NAME
 
 
-def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
+def document(shown: PageInput, digest: str, paper: str) -> dict[str, Any]:
     """The values that the PDF's template prints."""
     run, titles = shown.run, titles_of(shown.run.path, shown.profile.report)
     status, counts = headline(run)

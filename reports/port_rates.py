@@ -1,4 +1,4 @@
-"""What each port, a rail of a node, reached; and where a map shows it: of many nodes a leaf has one column."""
+"""The rate that each port reached, and its column in a map of rails: its node's, or on many nodes its leaf's."""
 
 from __future__ import annotations
 

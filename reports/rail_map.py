@@ -13,7 +13,7 @@ from bench.model.verdict import Status
 
 from .charts.rails import natural
 from .port_rates import NOBODY, SLOW, columns, in_columns, port_rates
-from .summary import Shown
+from .summary import PageInput
 from .traffic import by_window, is_excluded
 
 WIDEST, GAP = 12.5, 0.17  # per cent of the map's width: a cell at most, and what is free beside it
@@ -66,7 +66,7 @@ class RailMap:
     leaves: bool
 
 
-def rail_map(shown: Shown) -> RailMap | None:
+def rail_map(shown: PageInput) -> RailMap | None:
     """The map of the rails; None where no pairs of nodes were measured."""
     table = port_rates(shown.f)
     if table.empty:
@@ -104,7 +104,7 @@ def rail_map(shown: Shown) -> RailMap | None:
     )
 
 
-def _named_shares(shown: Shown) -> dict[Place, float]:
+def _named_shares(shown: PageInput) -> dict[Place, float]:
     """Each port that blame names → its share of its peers' rate, as the sentence says it."""
     places = places_in(shown.run)
     named = [each for each in shown.run.verdicts if each.check == "blame.rails" and each.value is not None]
@@ -112,7 +112,7 @@ def _named_shares(shown: Shown) -> dict[Place, float]:
 
 
 def _excluded(
-    shown: Shown, across: Mapping[str, float], top: int
+    shown: PageInput, across: Mapping[str, float], top: int
 ) -> tuple[list[MapCell], dict[str, int], str]:
     """The cells of the excluded ports that have byte counters, where each row begins, and what each carried at most."""
     moved: dict[Place, int] = {}
@@ -132,7 +132,7 @@ def _excluded(
     return list(cells.values()), down, note
 
 
-def _failed(shown: Shown) -> set[Place]:
+def _failed(shown: PageInput) -> set[Place]:
     """The excluded ports that carried the traffic of a phase."""
     places = places_in(shown.run)
     found = [each for each in shown.run.verdicts if each.check == "exclusion.bytes"]

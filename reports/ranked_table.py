@@ -13,8 +13,8 @@ from bench.model.printable import as_markdown
 from bench.model.units import show_count, show_some
 from bench.store.files import read_plain
 
+from .chart_folder import Drawn, Page
 from .charts.bars import ranked_bars
-from .docs import Drawn, Page
 from .theme import specification
 
 LARGEST = 16 << 20  # bytes of a table

@@ -12,7 +12,7 @@ from bench.judge.wire import TargetReadings
 from bench.model.counter_table import CounterRole
 from bench.model.units import show_count, show_share
 from bench.model.verdict import Status, Verdict
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 from bench.store import Run
 
 from .charts import CHARTS
@@ -21,7 +21,7 @@ from .summary import (
     METHOD,
     NOT_PLANNED,
     Covered,
-    Shown,
+    PageInput,
     moment,
     network,
     ordered,
@@ -43,7 +43,7 @@ ROW_HEAD = (
 )  # fmt: skip
 
 
-def coverage(shown: Shown) -> View:
+def coverage(shown: PageInput) -> View:
     """What was measured, out of how much; what was not, by name and reason."""
     missing = unmeasured(shown.run)
     counts = Counter(row.became for row in missing)
@@ -81,7 +81,7 @@ def unmeasured_table(run: Run) -> ReportTable:
     return ReportTable("Not measured", ("result", "what", "why"), lines)
 
 
-def target(shown: Shown) -> View | None:
+def target(shown: PageInput) -> View | None:
     """Independent readings of what the rails of a node carried, side by side, and what they say together."""
     found = read_target(shown.judged)
     if found is None:
@@ -102,18 +102,18 @@ def readings_table(found: TargetReadings) -> ReportTable:
     return ReportTable("Readings of the target", head, rows, "stacked")
 
 
-def charts(shown: Shown, title: str, name: str) -> View | None:
+def charts(shown: PageInput, title: str, name: str) -> View | None:
     """The charts that belong to a section of CHARTS; None where none was drawn."""
     names = [chart.name for chart in CHARTS if chart.section == name and chart.name in shown.specs]
     return {"name": name, "title": title, "charts": figures(shown, names)} if names else None
 
 
-def figures(shown: Shown, names: Sequence[str]) -> list[tuple[str, str]]:
+def figures(shown: PageInput, names: Sequence[str]) -> list[tuple[str, str]]:
     """Each chart's name, and in words what it shows."""
     return [(name, shown.specs[name]["description"]) for name in names]
 
 
-def rows(shown: Shown) -> View:
+def rows(shown: PageInput) -> View:
     """Every row in nccl-tests' columns and ours; of the pairs of nodes the slowest."""
     f = shown.f
     paired = f.rows["pair"].to_numpy(dtype=bool)
@@ -169,7 +169,7 @@ def row_cells(row: Mapping[str, Any], reading: str) -> tuple[Cell | str, ...]:
     )  # fmt: skip
 
 
-def traffic(shown: Shown) -> View:
+def traffic(shown: PageInput) -> View:
     """Bytes over every port in every phase, error counters that increased: evidence for the rails and the exclusion."""
     found, gaps = shown.judged.windows, shown.judged.gaps
     head = ("phase", "port", "least of all nodes", "most of all nodes", "nodes with a reading")
@@ -198,9 +198,9 @@ def traffic(shown: Shown) -> View:
     }
 
 
-def passed(shown: Shown) -> View | None:
+def passed(shown: PageInput) -> View | None:
     """What passed and what is not applicable, counted by check."""
-    good = ordered(shown.run.verdicts, Status.PASS, Status.SKIP)
+    good = ordered(shown.run.verdicts, Status.PASS, Status.NOT_APPLICABLE)
     found: dict[tuple[Status, str], list[Verdict]] = {}
     for verdict in good:
         found.setdefault((verdict.status, verdict.check), []).append(verdict)
@@ -216,7 +216,7 @@ def passed(shown: Shown) -> View | None:
     return {"parts": parts} if parts else None
 
 
-def environment(shown: Shown) -> View:
+def environment(shown: PageInput) -> View:
     """Versions, nodes, and every difference between nodes and between ranks."""
     return {
         "nodes": compared_nodes(shown.judged),
@@ -230,7 +230,7 @@ def versions_table(run: Run) -> ReportTable:
     return ReportTable("Versions", ("what", "version"), sorted(run.manifest.versions.items()))
 
 
-def method(shown: Shown) -> View:
+def method(shown: PageInput) -> View:
     """How it was measured: command, profile, phases, and what the figures mean."""
     run, profile, m = shown.run, shown.profile, shown.run.manifest
     properties = [

@@ -19,7 +19,7 @@ from bench.model.profile import Profile
 from bench.model.titles import Titles
 from bench.model.units import show_count, show_seconds, show_size, show_some
 from bench.model.verdict import Status, Verdict, counted, overall
-from bench.plan.names import BUDGET, GIVEN_UP, phase_words
+from bench.plan.phase_names import BUDGET, GIVEN_UP, phase_words
 from bench.store import IMPORTED, Run
 from bench.store.rows import Row
 
@@ -27,11 +27,11 @@ from .frames import Frames, is_pair
 
 MOST_NAMES = 3  # nodes that the heading lists
 # a status is a mark and words; colour only repeats them
-MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.INCONCLUSIVE: "?", Status.SKIP: "–"}
+MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.INCONCLUSIVE: "?", Status.NOT_APPLICABLE: "–"}
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageInput:
     """What every section of the page is drawn from.
 
     specs  name → Vega-Lite specification of each chart that the page carries
@@ -164,7 +164,7 @@ def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
 def read_target(evidence: Evidence) -> TargetReadings | None:
     """The readings of the target side by side; None where there is nothing to read (one node, no target)."""
     found = of_target(evidence)
-    return None if found.status is Status.SKIP and not found.readings else found
+    return None if found.status is Status.NOT_APPLICABLE and not found.readings else found
 
 
 def network(row: Row, evidence: Evidence) -> str:
@@ -235,7 +235,7 @@ def heading_of(run: Run, titles: Titles) -> str:
     return f"Node{'s' if len(nodes) > 1 else ''} {', '.join(nodes)}"
 
 
-def about(shown: Shown, titles: Titles) -> str:
+def about(shown: PageInput, titles: Titles) -> str:
     """What stands below the heading: the site, how many ranks, and the profile that it is held against."""
     m, profile = shown.run.manifest, shown.profile
     where = f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}"

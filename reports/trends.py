@@ -26,8 +26,8 @@ from bench.model.redact import scrub_text
 from bench.model.units import GIGA, MICRO, show_count
 from bench.store.history import HistoryError, LeftOutFile, acceptances, nights, runs
 
+from .chart_folder import Drawn, Page
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
-from .docs import Drawn, Page
 from .frames import rounded
 from .tables import ReportTable, markdown_table
 from .theme import specification

@@ -28,7 +28,7 @@ from bench.model.run_folder_lines import CounterLine, GpuDuringCase, HealthLine,
 from bench.model.typed_json import to_json
 from bench.model.verdict import Status, Verdict
 from bench.plan import AcceptOptions, Job, acceptance
-from bench.plan.names import STEADY
+from bench.plan.phase_names import STEADY
 from bench.plan.steady_load import WINDOW
 from bench.probe.fabric.ask_all import look
 from bench.probe.fabric.run_tools import ToolExit

@@ -263,7 +263,9 @@ def status(name: str, evidence: Evidence, want: Profile = LAMBDA) -> Status:
     found = {verdict.status for verdict in judged(name, evidence, want)}
     assert found, f"{name} says nothing"
     return next(
-        worst for worst in (Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.SKIP) if worst in found
+        worst
+        for worst in (Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.NOT_APPLICABLE)
+        if worst in found
     )
 
 

@@ -1,4 +1,4 @@
-"""A watcher that keeps what it is told."""
+"""A display that keeps what it is told."""
 
 from __future__ import annotations
 

@@ -234,6 +234,6 @@ def _rank() -> str:
 
 
 def _tell(text: str) -> None:
-    from bench.launch import elastic
+    from bench.launch import torchrun_error_file
 
-    elastic.write_error_file(veil(text, secrets(sys.argv)), os.environ)
+    torchrun_error_file.write_error_file(veil(text, secrets(sys.argv)), os.environ)

@@ -13,7 +13,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE
 from .option_types import PATH, option
 
 if TYPE_CHECKING:
-    from reports.docs import Page
+    from reports.chart_folder import Page
 
 
 @click.command(
@@ -50,7 +50,7 @@ def charts(
     \b
         railgauge charts --csv throughput.csv --label name_gpu --value resnet50 --out docs/charts
     """
-    from reports import docs
+    from reports import chart_folder
 
     base = f"{base.rstrip('/')}/" if base else ""
     if inline and base:
@@ -66,7 +66,7 @@ def charts(
     drawn = sum(page.drawn for page in pages)
     # charts of a former call must not stay as if they were of this one
     if drawn or (out / "index.md").exists():
-        docs.write(out, title, pages, docs.Form(inline, base, library, pictures))
+        chart_folder.write(out, title, pages, chart_folder.Form(inline, base, library, pictures))
     if not drawn:
         click.echo(
             f"railgauge: {', '.join(sources) or csv}: nothing was measured that a chart could show", err=True

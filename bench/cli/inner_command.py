@@ -30,7 +30,7 @@ from .start import check_order, new_folder
 
 
 @dataclass(frozen=True)
-class Inner:
+class LaunchedCommand:
     """A command to be started by a launcher.
 
     profile  of the command, or of the run that it resumes
@@ -52,7 +52,7 @@ class Inner:
         return (self.typed.command, "--out", str(self.out), *self.words)
 
 
-def read(arguments: Sequence[str]) -> Inner:
+def read(arguments: Sequence[str]) -> LaunchedCommand:
     """The command that ``arguments`` are. Raises UsageError, and what a profile or a run folder raises."""
     name, *words = arguments
     if name not in STARTED:
@@ -65,11 +65,11 @@ def read(arguments: Sequence[str]) -> Inner:
     if name == "resume":
         assert typed.folder is not None
         run = load_run(typed.folder)
-        return Inner(tuple(words), typed, own_profile(typed.folder), typed.folder, run)
+        return LaunchedCommand(tuple(words), typed, own_profile(typed.folder), typed.folder, run)
     profile = load(typed.shared.profile_name)
     check_order(profile, typed.shared.gpus)
     out = typed.shared.out or new_folder("probe" if name == "probe" else profile.name)
-    return Inner(tuple(words), typed, profile, out)
+    return LaunchedCommand(tuple(words), typed, profile, out)
 
 
 def checked_token(path: Path | None) -> None:
@@ -81,7 +81,7 @@ def checked_token(path: Path | None) -> None:
         raise click.UsageError(str(error)) from None
 
 
-def check(inner: Inner, hosts: Sequence[HostEntry]) -> None:
+def check(inner: LaunchedCommand, hosts: Sequence[HostEntry]) -> None:
     """Raise for what the ranks of ``hosts``, which have their slots, would refuse."""
     typed, ranks = inner.typed, sum(host.slots for host in hosts)
     if inner.run:

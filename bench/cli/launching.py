@@ -23,7 +23,7 @@ from .standard_streams import append_to_files
 if TYPE_CHECKING:
     from bench.launch.command_lines import HostCommand, LaunchJob
 
-    from .inner_command import Inner
+    from .inner_command import LaunchedCommand
 
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 
@@ -163,7 +163,7 @@ def launch(
     return _believed(_to_the_end(found, job, inner), inner)
 
 
-def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
+def _to_the_end(launcher: str, job: LaunchJob, inner: LaunchedCommand) -> int:
     """Run the job; where its launcher ended it because a node died, go on with the others; the last exit status."""
     from bench.launch.command_lines import steps
     from bench.run.resumed_nodes import lost_nodes
@@ -248,7 +248,9 @@ def _print(made: Sequence[HostCommand], on_each_node: bool, job: LaunchJob) -> N
         click.echo(f"cd {shlex.quote(str(Path.cwd()))} && {step.shown()}")
 
 
-def _on_each(made: Sequence[HostCommand], job: LaunchJob, agent: Sequence[str], inner: Inner) -> int:
+def _on_each(
+    made: Sequence[HostCommand], job: LaunchJob, agent: Sequence[str], inner: LaunchedCommand
+) -> int:
     """Run one command on every host by ssh; rank 0's verdict, or the status of the first host's launcher."""
     import secrets
     import shutil
@@ -310,7 +312,7 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
     return code, bool(asked)
 
 
-def _believed(code: int, inner: Inner) -> int:
+def _believed(code: int, inner: LaunchedCommand) -> int:
     """The run's own verdict where its folder is here. A launcher's 0 or 1 alone is none: torchrun ends with 1 whatever
     happened, and so do mpirun that reached nobody and a Python without RailGauge.
     """

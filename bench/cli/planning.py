@@ -81,7 +81,7 @@ def show_plan(found: Estimate, profile_name: str, ranks_on: Mapping[str, int], a
 
 def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
     from bench.model.units import show_count, show_seconds, show_size
-    from bench.plan.names import BUDGET, GIVEN_UP
+    from bench.plan.phase_names import BUDGET, GIVEN_UP
 
     where = "GPU memory" if found.backend == "nccl" else "memory a rank"
     rows = [("phase", "cases", "at most", "a node sends up to", where, "")]

@@ -133,7 +133,7 @@ def explain(
         raise click.UsageError(
             f"no file at {spec}" if not Path(spec).is_dir() else f"{spec} is a folder: give its logs"
         )
-    from bench.model.found_rails import at_hand
+    from bench.model.discovered_rails import at_hand
     from bench.model.profile import load
     from bench.model.verdict import EXIT
     from bench.nccl.explain import explain, explain_interfaces, explain_node, wanted_of

@@ -62,7 +62,7 @@ def append_to_files() -> None:
 
 @contextlib.contextmanager
 def patient(hidden: tuple[str, ...] = ()) -> Iterator[None]:
-    """``sys.stdout`` and ``sys.stderr`` are patient inside, where they are files at all; they show no ``hidden``."""
+    """Within it no write to ``sys.stdout`` or ``sys.stderr`` raises, where they are files; they show no ``hidden``."""
     before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     try:
         for name, stream in before.items():

@@ -22,7 +22,7 @@ from bench.model.measurement import Case
 from bench.model.printable import on_one_line
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
-from bench.plan.names import BUDGET, GIVEN_UP
+from bench.plan.phase_names import BUDGET, GIVEN_UP
 from bench.store import Manifest, Phase, Plan
 from bench.store.case_progress import goes_on
 from bench.store.rows import Row, row_of
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Terminal:
-    """A Watcher (see ``run.options``) that writes to the terminal.
+    """A ProgressDisplay (see ``run.options``) that writes to the terminal.
 
     ``table``: print rows as nccl-tests does; ``as_json``: print what was probed as one JSON object.
     """
@@ -259,7 +259,8 @@ def one_line(verdicts: tuple[Verdict, ...]) -> str:
     count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
     return (
         f"{overall(verdict.status for verdict in verdicts).shown}: {count[Status.PASS]} passed, "
-        f"{count[Status.FAIL]} failed, {count[Status.INCONCLUSIVE]} inconclusive, {count[Status.SKIP]} not applicable"
+        f"{count[Status.FAIL]} failed, {count[Status.INCONCLUSIVE]} inconclusive, "
+        f"{count[Status.NOT_APPLICABLE]} not applicable"
     )
 
 

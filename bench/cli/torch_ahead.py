@@ -1,4 +1,4 @@
-"""torch is imported beside our own imports: whatever a command that measures does first, its workers wait for torch."""
+"""A process of its own imports torch while this one imports the rest, since workers wait for torch longest."""
 
 from __future__ import annotations
 

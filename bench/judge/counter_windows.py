@@ -9,7 +9,7 @@ from bench.model.counters import Delta, Snapshot, delta
 from bench.model.facts import Node
 from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import CounterLine
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 from bench.store import Run
 
 WHOLE, QUIET = "the whole run", "quiet"  # names of windows that are no phase's

@@ -8,8 +8,8 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from bench import __version__
+from bench.model.discovered_rails import at_hand
 from bench.model.facts import Gpu, Node
-from bench.model.found_rails import at_hand
 from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails

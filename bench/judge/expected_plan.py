@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from bench.model.found_rails import at_hand
+from bench.model.discovered_rails import at_hand
 from bench.model.groups import group_sizes
 from bench.model.groups import without as without_groups
 from bench.model.profile import parse
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import without
-from bench.plan.names import CROSS, FIRST, GIVEN_UP, PINNED
 from bench.plan.nightly import short
+from bench.plan.phase_names import CROSS, FIRST, GIVEN_UP, PINNED
 from bench.plan.screening import MOST_IN_PAIRS
 from bench.store import Manifest, Phase, Run
 

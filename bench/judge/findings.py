@@ -88,7 +88,7 @@ class Criterion:
         return Verdict(
             self.check,
             each.subject or self.subject,
-            Status.SKIP,
+            Status.NOT_APPLICABLE,
             each.reason,
             source=self.source,
             next_step=each.step,

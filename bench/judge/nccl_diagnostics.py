@@ -89,14 +89,14 @@ def _pairs(said: Sequence[Diagnosed]) -> Found:
 
 def _rates(said: Sequence[Diagnosed]) -> Found:
     if all(_NOT_RUN.match(each.text) for each in said):
-        return Status.SKIP, show_some([each.text for each in said], 1)
+        return Status.NOT_APPLICABLE, show_some([each.text for each in said], 1)
     measured = any(_RATES.match(each.text) for each in said)
     return _all_well(said, "" if measured else "no rate was measured", "")
 
 
 def _machines(said: Sequence[Diagnosed]) -> Found:
     if said and all(_RAS_SKIPPED in each.text for each in said):
-        return Status.SKIP, show_some([each.text for each in said], 1)
+        return Status.NOT_APPLICABLE, show_some([each.text for each in said], 1)
     found, missing = _ended(said, _RAS_BEGUN, _RAS_ENDED)
     return _all_well(found, missing, "nothing was checked")
 
@@ -107,7 +107,7 @@ def _all_well(found: Sequence[Diagnosed], missing: str, nothing: str) -> Found:
     if other or missing:
         return Status.INCONCLUSIVE, show_some(other, 1) if other else missing
     if not found:
-        return Status.SKIP, nothing
+        return Status.NOT_APPLICABLE, nothing
     return Status.PASS, show_some(list(dict.fromkeys(each.text for each in found)), 1)
 
 

@@ -89,7 +89,7 @@ def _is_network(name: str, wanted: str) -> bool:
 
 
 def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True) -> Verdict:
-    """Whether every channel between nodes goes by GPUDirect RDMA; one node is SKIP.
+    """Whether every channel between nodes goes by GPUDirect RDMA; one node is NOT APPLICABLE.
 
     ``nodes``: how many the run has, where the caller knows; else what the log says (from 2.20). ``each``: every rank
     must have shown such a channel, as it has a rail of its own; else every node. A rank's log must go on after its
@@ -105,7 +105,9 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True)
     by_net = [(process, channel) for process, channel in channels(log) if channel.transport == "NET"]
     found += [_direct(process, channel) for process, channel in by_net]
     if not found and (nodes or log.nodes) == 1:
-        return Verdict("nccl.gpudirect", "run", Status.SKIP, "one node, no channel leaves it", source=SOURCE)
+        return Verdict(
+            "nccl.gpudirect", "run", Status.NOT_APPLICABLE, "one node, no channel leaves it", source=SOURCE
+        )
     found += _unheard(log, {process.host for process, _ in by_net}, nodes or log.nodes)
     theirs = list(claimed(log, wanted))
     per_host = Counter(process.host for _, process in theirs)

@@ -17,7 +17,7 @@ from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Case
 from bench.model.units import show_count, show_rate, show_share
 from bench.model.verdict import Status, Verdict, overall
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 from bench.store import Run
 
 from .merge_alike import LACKING, merged, together

@@ -14,8 +14,8 @@ from bench.model.collectives import collective as named
 from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case
 from bench.model.units import show_rate, show_seconds, show_share, show_size
-from bench.plan.gpu import COPIES_PHASE
-from bench.plan.names import FIRST, INSIDE, INSTEAD, NODES, RERUN, phase_words
+from bench.plan.phase_names import FIRST, INSIDE, INSTEAD, NODES, RERUN, phase_words
+from bench.plan.single_node_phases import COPIES_PHASE
 from bench.store.rows import Row
 
 LEAST = 0.85  # of the median of its equals

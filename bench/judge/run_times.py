@@ -1,4 +1,4 @@
-"""Whether readings are of the time of a run."""
+"""Whether counters, facts and logs were read on the day of the run, or are left from another one."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def scope(verdicts: Iterable[Verdict], profile_name: str) -> str:
     A topic is judged if one of its checks came to a result.
     """
     listed = list(verdicts)
-    judged = {each.check for each in listed if each.status is not Status.SKIP}
-    skipped = sum(each.status is Status.SKIP for each in listed)
+    judged = {each.check for each in listed if each.status is not Status.NOT_APPLICABLE}
+    skipped = sum(each.status is Status.NOT_APPLICABLE for each in listed)
     topics = TOPICS | SOMETIMES
     yes = [topic for topic, names in topics.items() if any(check.startswith(names) for check in judged)]
     no = [topic for topic in TOPICS if topic not in yes]

@@ -36,7 +36,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
     verdicts = [verdict for each in found for verdict in each]
     if left:
         text = f"an import holds no facts of the machines: {show_count(len(left), 'check')} on them left out"
-        verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, text, evidence=tuple(left)))
+        verdicts.insert(0, Verdict("facts", "all nodes", Status.NOT_APPLICABLE, text, evidence=tuple(left)))
     return evidence.judged(tuple(verdicts))
 
 

@@ -3,8 +3,8 @@
 Two numbers are taken of each case, turn by turn, so that both see the same minutes of the machine:
 
 * pipelined: ``calls`` calls back to back, one interval, divided by ``calls``: what nccl-tests prints;
-* isolated: every call follows a meeting and is timed alone, by each rank's own clock from when it has left the
-  meeting; an iteration lasts as long as the longest of these. On a GPU it contains the launch by the host, since
+* isolated: every call follows a barrier and is timed alone, by each rank's own clock from when it has left the
+  barrier; an iteration lasts as long as the longest of these. On a GPU it contains the launch by the host, since
   nothing is in flight before it.
 
 All ranks see the same shared times and so take the same decisions: when warm, how many calls make a

@@ -1,4 +1,4 @@
-"""The limit of open files: each rank is a connection of rank 0, and several of the launcher that started it."""
+"""Raises the limit of open files: each rank takes a connection of rank 0, and several of its launcher."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Rank skew within isolated iterations, and what it does and does not prove.
 
-Every rank reads its own clock: its time begins when it has left the meeting before the call and ends when it
+Every rank reads its own clock: its time begins when it has left the barrier before the call and ends when it
 has left the call. The clocks of two nodes share no zero, so who came first is not seen, but two things are.
 Where nobody can leave before everybody has come, the ranks leave nearly together, so
 

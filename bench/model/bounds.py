@@ -2,7 +2,7 @@
 
 N nodes of G GPUs (n = N·G ranks), R rails a node of B bytes/s each way, V bytes/s of NVLink for each
 GPU and direction, S the size in bytes as nccl-tests counts it. Nominal rates: what the packets' own
-headers take is in ``wire``.
+headers take is in ``packets``.
 
 Every row of ``WAYS`` says how many bytes a node's rails must carry in the busier direction, as a
 multiple w of S. From it follow both directions of the arithmetic:

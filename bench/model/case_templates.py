@@ -1,4 +1,4 @@
-"""Templates of cases: cases that differ in the number of their round alone are written and sent once."""
+"""Templates of cases: where cases differ only in the number of their round, one of them is written and sent for all."""
 
 from __future__ import annotations
 

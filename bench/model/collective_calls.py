@@ -1,4 +1,4 @@
-"""The calls of torch.distributed behind the collectives that need more than one line. It is given, not imported."""
+"""The calls behind the collectives that need more than one line. torch.distributed is passed in, not imported."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from .late_dataclass import dataclass
 
 
 @dataclass(frozen=True)
-class Origin:
+class BlockSource:
     """Where one received block comes from: block ``block`` of ``ranks``, reduced when there are several."""
 
     ranks: tuple[int, ...]
@@ -62,7 +62,7 @@ class Collective:
 
     name: str
     about: str
-    truth: Callable[[int, int, int], tuple[Origin, ...]]
+    truth: Callable[[int, int, int], tuple[BlockSource, ...]]
     call: Callable[[Call, Any, Any], None]
     factor: Callable[[int], float] = unchanged
     blocks: Callable[[int], int] = one
@@ -102,16 +102,16 @@ def _share(n: int) -> float:
     return (n - 1) / n
 
 
-def _from_partner(rank: int, n: int, root: int) -> tuple[Origin, ...]:
+def _from_partner(rank: int, n: int, root: int) -> tuple[BlockSource, ...]:
     other = partner(rank, n)
-    return (Origin((other,), 0),) if other is not None else ()
+    return (BlockSource((other,), 0),) if other is not None else ()
 
 
 ALL_REDUCE = Collective(
     name="all_reduce",
     about="every rank gets the reduction of all",
     factor=lambda n: 2 * (n - 1) / n,
-    truth=lambda rank, n, root: (Origin(everyone(n), 0),),
+    truth=lambda rank, n, root: (BlockSource(everyone(n), 0),),
     call=lambda c, send, recv: c.dist.all_reduce(recv, op=c.op, group=c.group),
     reduces=True,
     placements=("in",),
@@ -126,7 +126,7 @@ ALL_GATHER = Collective(
     factor=_share,
     blocks=lambda n: n,
     received=each,
-    truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)),
+    truth=lambda rank, n, root: tuple(BlockSource((source,), 0) for source in range(n)),
     call=calls.all_gather,
     placements=("out", "in"),
     together="slice-of-recv",
@@ -140,7 +140,7 @@ REDUCE_SCATTER = Collective(
     factor=_share,
     blocks=lambda n: n,
     sent=each,
-    truth=lambda rank, n, root: (Origin(everyone(n), rank),),
+    truth=lambda rank, n, root: (BlockSource(everyone(n), rank),),
     call=calls.reduce_scatter,
     reduces=True,
     placements=("out", "in"),
@@ -156,7 +156,7 @@ ALL_TO_ALL = Collective(
     blocks=lambda n: n,
     sent=each,
     received=each,
-    truth=lambda rank, n, root: tuple(Origin((source,), rank) for source in range(n)),
+    truth=lambda rank, n, root: tuple(BlockSource((source,), rank) for source in range(n)),
     call=lambda c, send, recv: c.dist.all_to_all_single(recv, send, group=c.group),
     nccl_tests="alltoall",
 )
@@ -164,7 +164,7 @@ ALL_TO_ALL = Collective(
 BROADCAST = Collective(
     name="broadcast",
     about="every rank gets the root's buffer",
-    truth=lambda rank, n, root: (Origin((root,), 0),),
+    truth=lambda rank, n, root: (BlockSource((root,), 0),),
     call=lambda c, send, recv: c.dist.broadcast(recv, src=c.members[c.root], group=c.group),
     rooted=True,
     placements=("in",),
@@ -176,7 +176,7 @@ BROADCAST = Collective(
 REDUCE = Collective(
     name="reduce",
     about="the root gets the reduction of all",
-    truth=lambda rank, n, root: (Origin(everyone(n), 0),) if rank == root else (),
+    truth=lambda rank, n, root: (BlockSource(everyone(n), 0),) if rank == root else (),
     call=lambda c, send, recv: c.dist.reduce(recv, dst=c.members[c.root], op=c.op, group=c.group),
     reduces=True,
     rooted=True,
@@ -192,7 +192,9 @@ GATHER = Collective(
     factor=_share,
     blocks=lambda n: n,
     received=lambda rank, n, root: n if rank == root else 0,
-    truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)) if rank == root else (),
+    truth=lambda rank, n, root: (
+        tuple(BlockSource((source,), 0) for source in range(n)) if rank == root else ()
+    ),
     call=calls.gather,
     rooted=True,
     nccl_tests="gather",
@@ -204,7 +206,7 @@ SCATTER = Collective(
     factor=_share,
     blocks=lambda n: n,
     sent=lambda rank, n, root: n if rank == root else 0,
-    truth=lambda rank, n, root: (Origin((root,), rank),),
+    truth=lambda rank, n, root: (BlockSource((root,), rank),),
     call=calls.scatter,
     rooted=True,
     nccl_tests="scatter",
@@ -233,7 +235,7 @@ P2P_BIDIRECTIONAL = Collective(
 P2P_RING = Collective(
     name="p2p_ring",
     about="every rank sends to the next and receives from the one before",
-    truth=lambda rank, n, root: (Origin(((rank - 1) % n,), 0),),
+    truth=lambda rank, n, root: (BlockSource(((rank - 1) % n,), 0),),
     call=calls.around,
     least=2,
     nccl_tests="sendrecv",
@@ -265,7 +267,7 @@ def _copy(name: str, about: str, sides: tuple[str, str]) -> Collective:
     return Collective(
         name=name,
         about=about,
-        truth=lambda rank, n, root: (Origin((rank,), 0),),
+        truth=lambda rank, n, root: (BlockSource((rank,), 0),),
         call=lambda c, send, recv: recv.copy_(send, non_blocking=True),
         sides=sides,
     )

@@ -300,7 +300,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class GpuToHca:
     """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be determined."""
 
     gpu: int
@@ -320,7 +320,7 @@ class Node:
     interfaces: tuple[Interface, ...] = ()
     tcp: Counts = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
-    topology: tuple[Near, ...] = ()
+    topology: tuple[GpuToHca, ...] = ()
     host: Host = field(default_factory=Host)
     software: Software = field(default_factory=Software)
     environment: Environment = field(default_factory=Environment)
@@ -333,7 +333,7 @@ class Node:
         return {}
 
     @cached_property
-    def affinity(self) -> tuple[Near, ...]:
+    def affinity(self) -> tuple[GpuToHca, ...]:
         """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor.
 
         Where the PCI tree does not tell, as in many virtual machines, ``nvidia-smi topo -m`` is believed.
@@ -376,13 +376,13 @@ def relation(one: PciPath | None, other: PciPath | None) -> str | None:
 def _affinity(
     gpus: tuple[tuple[int, PciPath | None], ...],
     paths: tuple[tuple[str, PciPath], ...],
-    topology: tuple[Near, ...],
-) -> tuple[Near, ...]:
+    topology: tuple[GpuToHca, ...],
+) -> tuple[GpuToHca, ...]:
     said = {(near.gpu, near.device): near.level for near in topology}
     devices = dict(paths)
     names = dict.fromkeys((*devices, *(near.device for near in topology)))
     return tuple(
-        Near(gpu, name, relation(path, devices.get(name)) or said.get((gpu, name)))
+        GpuToHca(gpu, name, relation(path, devices.get(name)) or said.get((gpu, name)))
         for gpu, path in gpus
         for name in names
     )

@@ -1,4 +1,4 @@
-"""The nouns: what is measured, what was measured, and what was judged.
+"""What is measured and what was: a case, its measurement with wrong elements and skew, a window of counters, a rank.
 
 All are frozen. Times are seconds, sizes bytes, rates bytes per second. The run folder is written from these
 classes and read into them.

@@ -51,7 +51,7 @@ class Rails:
     rate        nominal, of one rail; target: of a node's rails together, each way
     in_network  whether the switches may reduce (SHARP), which moves the ceilings
     mtu         bytes, of every rail: its packets' on InfiniBand, else its interface's; 0: only that all have the same
-    found       the profile names no devices: they are found on the nodes (``found_rails``)
+    found       the profile names no devices: they are found on the nodes (``discovered_rails``)
     open        what of the above a person must still fill in; while it stands here nothing is concluded
     """
 

@@ -1,6 +1,6 @@
 """Holds the seconds of many calls as C doubles: Python's floats would take four times the memory for 64 nodes.
 
-Both are sequences that cannot be changed, and equal to any sequence of the same values.
+``Seconds`` and ``Blocks`` are sequences that cannot be changed, and equal to any sequence of the same values.
 """
 
 from __future__ import annotations

@@ -17,17 +17,17 @@ class Status(str, Enum):
     PASS = "pass"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
-    SKIP = "skip"
+    NOT_APPLICABLE = "not_applicable"
 
     @classmethod
     def _missing_(cls, value: object) -> Status | None:
-        """Older run folders and histories say ``error``."""
-        return cls.INCONCLUSIVE if value == "error" else None
+        """Older run folders and histories say ``error`` and ``skip``."""
+        return {"error": cls.INCONCLUSIVE, "skip": cls.NOT_APPLICABLE}.get(str(value))
 
     @property
     def shown(self) -> str:
         """The word that people read: PASS, FAIL, INCONCLUSIVE or NOT APPLICABLE."""
-        return "NOT APPLICABLE" if self is Status.SKIP else self.name
+        return self.name.replace("_", " ")
 
 
 class Action(str, Enum):
@@ -46,12 +46,12 @@ COUNTED = {
     Status.FAIL: "failed",
     Status.INCONCLUSIVE: "inconclusive",
     Status.PASS: "passed",
-    Status.SKIP: "not applicable",
+    Status.NOT_APPLICABLE: "not applicable",
 }
 
 
 def overall(statuses: Iterable[Status]) -> Status:
-    """FAIL beats INCONCLUSIVE beats PASS; nothing judged, or nothing but SKIP, is INCONCLUSIVE."""
+    """FAIL beats INCONCLUSIVE beats PASS; nothing judged, or nothing but NOT APPLICABLE, is INCONCLUSIVE."""
     seen = set(statuses)
     for status in (Status.FAIL, Status.INCONCLUSIVE, Status.PASS):
         if status in seen:
@@ -71,7 +71,7 @@ EXIT = {
     Status.PASS: 0,
     Status.FAIL: 1,
     Status.INCONCLUSIVE: EXIT_INCONCLUSIVE,
-    Status.SKIP: EXIT_INCONCLUSIVE,
+    Status.NOT_APPLICABLE: EXIT_INCONCLUSIVE,
 }
 
 

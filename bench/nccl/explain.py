@@ -17,7 +17,7 @@ from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Status
 from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.selector import Choice, Device, interfaces, parse, select
-from bench.nccl.traps import traps
+from bench.nccl.selector_traps import traps
 from bench.nccl.version import NEWEST, RAIL_AND_PLANE, Version
 
 BEFORE: Version = (2, 30, 4)  # the last with the old grammar

@@ -1,7 +1,7 @@
 """Reads NCCL's log (NCCL_DEBUG=INFO) into facts: versions 2.4 to 2.31, its plugins, and RCCL.
 
 ``read`` never fails. What is broken stands as broken (``complete`` False, ``gdr`` None, ``fragments``), for
-the verdicts in ``evidence`` to be INCONCLUSIVE. Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1 and 2.31.2,
+the checks of ``bench.judge.nccl_log`` to be INCONCLUSIVE. Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1 and 2.31.2,
 Mellanox/nccl-rdma-sharp-plugins, ROCm/rccl.
 """
 

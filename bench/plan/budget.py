@@ -10,7 +10,7 @@ from math import ceil, comb, inf
 
 from bench.model.late_dataclass import dataclass, replace
 from bench.model.units import show_seconds
-from bench.plan.names import BUDGET, GIVEN_UP
+from bench.plan.phase_names import BUDGET, GIVEN_UP
 from bench.plan.screening import Coverage, across, groups, links, most_steps
 from bench.store import Phase
 

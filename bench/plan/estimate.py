@@ -13,7 +13,7 @@ from bench.store import Phase
 from .budget import BudgetPlan, planned, total
 from .job import AcceptOptions, Job
 from .memory import NCCL_RESERVE, needed
-from .names import PINNED
+from .phase_names import PINNED
 from .sweep import PlanError
 
 

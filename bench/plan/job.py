@@ -12,7 +12,7 @@ from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.plan.screening import MOST_IN_PAIRS, Ring
 
-from .names import CROSS, FIRST, PINNED
+from .phase_names import CROSS, FIRST, PINNED
 
 
 @dataclass(frozen=True)

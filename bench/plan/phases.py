@@ -10,10 +10,10 @@ from bench.model.measurement import Case
 from bench.model.profile import Sweep
 from bench.store import Phase
 
-from .gpu import copies, graphs, links, registered
 from .job import Job, everyone
 from .rails import Left, cross, inside, off_nvlink, pinned, rails
 from .screening_phases import screening
+from .single_node_phases import copies, graphs, links, registered
 from .steady_load import steady
 from .sweep import Request, cases_of
 

@@ -9,7 +9,7 @@ from bench.model.measurement import Case
 from bench.model.profile import Profile
 from bench.model.rails import can_cross
 from bench.model.rounds import round_count
-from bench.plan.names import AGAIN, CROSS, FIRST, INSIDE, PINNED, REPEATED, SCREEN
+from bench.plan.phase_names import AGAIN, CROSS, FIRST, INSIDE, PINNED, REPEATED, SCREEN
 from bench.plan.screening import MOST_IN_PAIRS
 from bench.store import Phase
 

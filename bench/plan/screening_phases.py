@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench.model.groups import runs_of
 from bench.model.measurement import Case
-from bench.plan.names import SCREEN
+from bench.plan.phase_names import SCREEN
 from bench.plan.screening import Ring, across, groups
 from bench.store import Phase
 

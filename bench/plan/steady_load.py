@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.model.groups import runs_of
-from bench.plan.names import STEADY, STEADY_AGAIN
+from bench.plan.phase_names import STEADY, STEADY_AGAIN
 from bench.store import Phase
 
 from .job import Job

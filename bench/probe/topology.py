@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from bench.model.facts import LEVELS, Near
+from bench.model.facts import LEVELS, GpuToHca
 from bench.probe.fabric import pasted_text
 from bench.probe.software import Ask
 
@@ -16,13 +16,13 @@ _AFFINITY = re.compile(r"\b(?:CPU|NUMA) Affinity\b|\bGPU NUMA ID\b")
 _LEGEND = re.compile(r"\s*(NIC[0-9]{1,3}):\s*([\w.-]+)")
 
 
-def topology(ask: Ask) -> tuple[Near, ...]:
+def topology(ask: Ask) -> tuple[GpuToHca, ...]:
     """The matrix of the running machine; empty where there is no nvidia-smi."""
     text = ask(("nvidia-smi", "topo", "-m"))
     return parse(text) if text else ()
 
 
-def parse(text: str) -> tuple[Near, ...]:
+def parse(text: str) -> tuple[GpuToHca, ...]:
     """GPU against NIC, by the names in the legend, else by those in the header, which old drivers leave empty.
 
     A text without a matrix, a matrix without NICs, and a cell that is none of ``LEVELS`` say nothing.
@@ -37,7 +37,7 @@ def parse(text: str) -> tuple[Near, ...]:
     }
     rows = [cells for cells in map(_cells, lines[at + 1 :]) if cells and _GPU.fullmatch(cells[0])]
     return tuple(
-        Near(int(cells[0].removeprefix("GPU")), names[column], cells[1 + column])
+        GpuToHca(int(cells[0].removeprefix("GPU")), names[column], cells[1 + column])
         for cells in rows
         for column in nics
         if column + 1 < len(cells) and cells[1 + column] in LEVELS

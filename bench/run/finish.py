@@ -15,7 +15,7 @@ from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
 from bench.store.files import VERDICTS
 from bench.store.sums import SUMS, record_sums
 
-from .options import Watcher
+from .options import ProgressDisplay
 
 
 def judge_and_save(
@@ -68,7 +68,7 @@ def _short(verdict: Verdict) -> str:
 def finish(
     folder: Path,
     profile: Profile,
-    watcher: Watcher,
+    display: ProgressDisplay,
     report: Callable[[Evidence, str], None] | None,
     unwritten: str = "",
 ) -> int:
@@ -81,7 +81,7 @@ def finish(
     looking = gc.isenabled()
     gc.disable()  # looking for cycles among the rows of 64 nodes takes a third of the time, and there are none
     try:
-        return _finish(folder, profile, watcher, report, unwritten)
+        return _finish(folder, profile, display, report, unwritten)
     finally:
         if looking:
             gc.enable()
@@ -90,7 +90,7 @@ def finish(
 def _finish(
     folder: Path,
     profile: Profile,
-    watcher: Watcher,
+    display: ProgressDisplay,
     report: Callable[[Evidence, str], None] | None,
     unwritten: str,
 ) -> int:
@@ -106,12 +106,12 @@ def _finish(
         run, seen = replace(run, ended=None, notes=(*run.notes, f"{UNWRITTEN}{unwritten}")), ""
     judged = judge(run, profile)
     unsaved = try_to_save(judged)
-    watcher.finished(judged)  # before the drawing, which takes seconds
+    display.finished(judged)  # before the drawing, which takes seconds
     if report and not unsaved:
         unsaved = _drawn(judged, lambda found: report(found, seen))
     if not unsaved:
         return EXIT[status(judged)]
-    watcher.say(unsaved)
+    display.say(unsaved)
     return EXIT[overall((status(judged), Status.INCONCLUSIVE))]
 
 

@@ -12,7 +12,7 @@ from bench.judge.blame.intermittent import loads
 from bench.judge.checks.row_peers import no_speed
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
-from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
+from bench.plan.phase_names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
 from bench.plan.rails import SUSPECT_RULES, off_nvlink, own_rails
 from bench.plan.screening import most_steps
 from bench.plan.steady_load import steady_again

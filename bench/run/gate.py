@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.judge import since_gate
+from bench.judge import errors_since_gate
+from bench.judge.errors_since_gate import WORDS
 from bench.judge.evidence import Evidence
 from bench.judge.problems import places_in, problems_of
-from bench.judge.since_gate import WORDS
 from bench.judge.verdicts import judge
 from bench.launch.python import as_module
 from bench.launch.table import LAUNCHERS
 from bench.model.counters import Snapshot
+from bench.model.discovered_rails import at_hand
 from bench.model.facts import Node
-from bench.model.found_rails import at_hand
 from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.typed_json import JsonAnswer
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict, overall
-from bench.plan.names import GIVEN_UP
+from bench.plan.phase_names import GIVEN_UP
 from bench.probe.host import machine
 from bench.probe.node import probe, snapshot
 from bench.probe.sysfs import LIVE
@@ -176,16 +176,16 @@ def _since(options: GateOptions, node: Node, now: Snapshot) -> Iterator[Verdict]
     """Verdicts on what increased since the last gate; the counters of now are kept where nothing is wrong with them."""
     if options.state is None:
         text = "there is no folder to keep counters in; give a file with --state"
-        yield Verdict(since_gate.NAME, node.name, Status.SKIP, text)
+        yield Verdict(errors_since_gate.NAME, node.name, Status.NOT_APPLICABLE, text)
         return
     try:
         before = None if options.forget else _earlier_counters(options.state)
     except RunError as error:
         yield _unusable(node.name, error)
         return
-    found = list(WORDS.verdicts(since_gate.since_gate(node, options.profile.rails, before, now)))
+    found = list(WORDS.verdicts(errors_since_gate.since_gate(node, options.profile.rails, before, now)))
     yield from found
-    if all(each.status in (Status.PASS, Status.SKIP) for each in found):
+    if all(each.status in (Status.PASS, Status.NOT_APPLICABLE) for each in found):
         try:
             save_state(options.state, GateState(node.name, machine(LIVE), now))
         except RunError as error:

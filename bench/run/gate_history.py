@@ -48,7 +48,7 @@ def last_night(folder: str, cluster: str, node: str) -> Verdict:
     if not marks:
         why = f"no night of the last {OLDEST / 86400:.0f} days names it in cluster {cluster}"
         more = f"; {len(damaged)} damaged files were left out" if damaged else ""
-        return Verdict(NAME, node, Status.SKIP, why + more)
+        return Verdict(NAME, node, Status.NOT_APPLICABLE, why + more)
     newest = max(mark.night.time for mark in marks.values())
     bad = [name for name, mark in marks.items() if mark.night.time == newest and _is_bad(mark)]
     when = date(newest)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.launch import LaunchContext, agree, elastic, quiet_mpi
+from bench.launch import LaunchContext, agree, quiet_mpi, torchrun_error_file
 from bench.measure import prctl
 from bench.measure.work_order import first_line
 from bench.model.errors import EXIT_INCONCLUSIVE
@@ -28,7 +28,7 @@ from bench.supervise.outlive_mpirun import PARENT_DEATH, go_on_in_a_copy, print_
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import ForkServer
 
-from .options import Options, Watcher
+from .options import Options, ProgressDisplay
 
 LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 
@@ -55,11 +55,14 @@ def start_ahead(options: Options, begun: ForkServer | None = None) -> Started:
 
 
 def take_part(
-    options: Options, where: LaunchContext, watcher: Watcher | None = None, started: Started | None = None
+    options: Options,
+    where: LaunchContext,
+    display: ProgressDisplay | None = None,
+    started: Started | None = None,
 ) -> int:
     """Be this rank's supervisor until the run is over; the exit status, of which only rank 0's matters.
 
-    watcher  shows the progress; only rank 0 has one
+    display  shows the progress; only rank 0 has one
     started  what ``start_ahead`` returned, where that was called before
     """
     started = started or start_ahead(options)
@@ -84,17 +87,17 @@ def take_part(
     # planning, judging and blaming: half a second that the other ranks are spared
     from .lead import lead
 
-    assert watcher is not None
+    assert display is not None
 
     gone = f"{launcher.text} is gone"
     departures = Departures(stop_signal, lambda: gone if launcher.ended() else "")
     if copied is not None:  # whoever interrupts rank 0 alone is not kept waiting for the others to leave
         departures.outlives = lambda: bool(copied) or not stop_signal()
     if not options.dry_run:
-        return lead(options, where, control, supervisor, watcher, departures)
+        return lead(options, where, control, supervisor, display, departures)
     with TemporaryDirectory(prefix="railgauge-") as folder:  # no run, so no run folder
         return lead(
-            replace(options, out=Path(folder, "run")), where, control, supervisor, watcher, departures
+            replace(options, out=Path(folder, "run")), where, control, supervisor, display, departures
         )
 
 
@@ -128,7 +131,7 @@ def _dismissed(supervisor: Supervisor, where: LaunchContext) -> int:
         return 0
     if supervisor.reason:
         print(f"railgauge: {supervisor.reason}", file=sys.stderr, flush=True)
-        elastic.write_error_file(supervisor.reason, os.environ)
+        torchrun_error_file.write_error_file(supervisor.reason, os.environ)
     return supervisor.status
 
 

@@ -15,8 +15,8 @@ from bench.judge.expected_plan import expected_phases
 from bench.judge.gpu_of_rank import foreseen
 from bench.judge.verdicts import status
 from bench.launch import LaunchContext
+from bench.model.discovered_rails import at_hand
 from bench.model.errors import EXIT_INCONCLUSIVE
-from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.verdict import EXIT
 from bench.plan import PlanError
@@ -47,7 +47,7 @@ from .absent_nodes import attendance
 from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, memory
 from .finish import finish, judge_and_save
 from .live_run import LiveRun
-from .options import CannotRun, Options, Watcher
+from .options import CannotRun, Options, ProgressDisplay
 from .planning import dry_run, make_plan, plan_again, plan_by_fabric, put_logs_away, sweep
 from .refused_start import refusal
 from .resume import RemainingPhase
@@ -60,14 +60,14 @@ def lead(
     where: LaunchContext,
     control: Control,
     supervisor: Supervisor,
-    watcher: Watcher,
+    display: ProgressDisplay,
     departures: Departures,
 ) -> int:
     """Be rank 0: coordinate, judge, draw, and let everybody go; the exit status."""
     code, reason = EXIT_INCONCLUSIVE, ""
     watchdog = Watchdog(options.out, STARTED_MPIRUN not in os.environ, where.mpi)
     try:
-        code = _coordinate(options, where, control, supervisor, watcher, departures)
+        code = _coordinate(options, where, control, supervisor, display, departures)
         if not departures.stop():
             watchdog.report("written")
     except Exception as error:  # raised again: the other ranks must hear why the run ended
@@ -91,21 +91,21 @@ def _coordinate(
     where: LaunchContext,
     control: Control,
     supervisor: Supervisor,
-    watcher: Watcher,
+    display: ProgressDisplay,
     departures: Departures,
 ) -> int:
     # of a job that ended because a node died the report may still be drawn
     limit = DRAWING_SECONDS if options.without else 0.0
     with Recorder(options.out, options.resumed is not None, options.share, limit) as recorder:
-        chief = Coordinator(control, supervisor, recorder, options.limits, watcher, departures)
+        chief = Coordinator(control, supervisor, recorder, options.limits, display, departures)
         chief.before_measuring = options.before_measuring
         if options.resumed:  # as it is now that nobody else writes it
             options = replace(options, resumed=load(options.out))
-        finished, unwritten = _measure_all(chief, options, where, watcher)
+        finished, unwritten = _measure_all(chief, options, where, display)
         if options.dry_run and finished:
             return 0
         if options.probe_only and finished:
-            return probed(options, watcher)
+            return probed(options, display)
         if not (options.out / "manifest.json").exists():
             return EXIT_INCONCLUSIVE
         if options.nightly and finished:
@@ -114,35 +114,35 @@ def _coordinate(
             save_titles(options.out, options.title, options.site)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         report = options.report if finished else None
-        code = finish(options.out, options.profile, watcher, report, unwritten)
+        code = finish(options.out, options.profile, display, report, unwritten)
         if not finished and where.mpi:
-            _say_who_is_lost(load(options.out), watcher)
+            _say_who_is_lost(load(options.out), display)
         return code
 
 
-def _say_who_is_lost(run: Run, watcher: Watcher) -> None:
+def _say_who_is_lost(run: Run, display: ProgressDisplay) -> None:
     """Say the command that goes on without nodes that died, where there is one."""
     if (lost := lost_nodes(run)) and can_resume(run.whole):
         command = command_without(run.whole.manifest, lost, run.path)
-        watcher.say(f"to go on without {', '.join(lost)}: {command}")
+        display.say(f"to go on without {', '.join(lost)}: {command}")
 
 
 def _measure_all(
-    chief: Coordinator, options: Options, where: LaunchContext, watcher: Watcher
+    chief: Coordinator, options: Options, where: LaunchContext, display: ProgressDisplay
 ) -> tuple[bool, str]:
     """Call ``_measure``, and say why nothing more could be written: what a full disk holds is judged."""
     try:
-        return _measure(chief, options, where, watcher), ""
+        return _measure(chief, options, where, display), ""
     except RunError as error:
         if not (options.out / "manifest.json").exists():
             raise
-        watcher.say(f"{error}; what was written by then is judged")
+        display.say(f"{error}; what was written by then is judged")
         with contextlib.suppress(RunError):  # a line of few words may still find room, for who judges later
             chief.recorder.note(f"{UNWRITTEN}{error}")
         return False, str(error)
 
 
-def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher: Watcher) -> bool:
+def _measure(chief: Coordinator, options: Options, where: LaunchContext, display: ProgressDisplay) -> bool:
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
         present = attendance(chief.control, where.hosts)
@@ -162,13 +162,13 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         backend, reason = ("none", "")
         if options.measures:
             backend, reason = choose_backend(options.profile, hellos, ranks, nodes)
-        _say(watcher, [f"backend {backend}: {reason}"] if reason else [])
+        _say(display, [f"backend {backend}: {reason}"] if reason else [])
         environment = {str(rank): said.environment for rank, said in hellos.items()}
         gpus = foreseen(ranks, nodes, environment)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)
         manifest = _manifest(options, where, ranks, backend, environment)
         if options.dry_run:
-            watcher.estimated(dry_run(options, ranks, backend, nodes, gpus), manifest)
+            display.estimated(dry_run(options, ranks, backend, nodes, gpus), manifest)
             return True
         everyone = tuple(sorted((*ranks, *present.absent), key=lambda each: each.rank))
         manifest = replace(manifest, ranks=everyone, set_aside=aside)
@@ -176,15 +176,15 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             known = as_they_are_now(before or options.resumed, options.resumed, ranks, nodes, environment)
             resume.unlike(known, ranks, nodes, manifest.versions, environment)
             chief.recorder.facts(known.whole.facts)
-            plan, manifest = _go_on(chief, options, known, watcher, bool(rejoined and rejoined.changed))
+            plan, manifest = _go_on(chief, options, known, display, bool(rejoined and rejoined.changed))
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.begin(manifest, nodes, plan)
-        _say_noted(chief, watcher, [f"{each.node} is set aside: {each.reason}" for each in aside])
+        _say_noted(chief, display, [f"{each.node} is set aside: {each.reason}" for each in aside])
         if options.nightly:
-            _say(watcher, nightly.begin(options.out, options.nightly, options.profile).said)
+            _say(display, nightly.begin(options.out, options.nightly, options.profile).said)
         chief.ranks = ranks
-        live = LiveRun(chief, options, watcher, plan, nodes)
+        live = LiveRun(chief, options, display, plan, nodes)
         if _ask_or_watch(live):
             return True
         if options.profile.rails.kind == "infiniband" and not options.resumed:
@@ -195,15 +195,15 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         run = options.resumed and load(options.out)
         steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
         to_measure = replace(plan, phases=tuple(step.phase for step in steps))
-        watcher.ranks_are_there(nodes, options.profile.rails)
-        watcher.planned(to_measure, run.manifest if run else replace(manifest, ranks=ranks))
+        display.ranks_are_there(nodes, options.profile.rails)
+        display.planned(to_measure, run.manifest if run else replace(manifest, ranks=ranks))
         without_sick_nodes.measure(live, backend, steps, resumed=bool(run))
         ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped as stopped:
         text = f"interrupted by a person or the launcher: {stopped}; what was measured is kept"
         chief.recorder.note(text)
-        watcher.interrupted(options.out, options.command)
+        display.interrupted(options.out, options.command)
         return False
     except Lost as lost:
         _lost(chief, options, lost)
@@ -230,20 +230,20 @@ def _lost(chief: Coordinator, options: Options, lost: Lost) -> None:
     chief.recorder.note(str(lost))
 
 
-def _say(watcher: Watcher, texts: Iterable[str]) -> None:
+def _say(display: ProgressDisplay, texts: Iterable[str]) -> None:
     for text in texts:
-        watcher.say(text)
+        display.say(text)
 
 
-def _say_noted(chief: Coordinator, watcher: Watcher, texts: Iterable[str]) -> None:
+def _say_noted(chief: Coordinator, display: ProgressDisplay, texts: Iterable[str]) -> None:
     """Say each text, and note it in the run folder."""
     for text in texts:
         chief.recorder.note(text)
-        watcher.say(text)
+        display.say(text)
 
 
 def _go_on(
-    chief: Coordinator, options: Options, run: Run, watcher: Watcher, changed: bool
+    chief: Coordinator, options: Options, run: Run, display: ProgressDisplay, changed: bool
 ) -> tuple[Plan, Manifest]:
     """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own.
 
@@ -254,7 +254,7 @@ def _go_on(
     else:
         wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
         plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
-    _say_noted(chief, watcher, [f"{RESUMED}{case_progress(replace(run, plan=plan)).text}"])
+    _say_noted(chief, display, [f"{RESUMED}{case_progress(replace(run, plan=plan)).text}"])
     was = run.manifest.settings
     mark = os.environ.get(STARTED_MPIRUN, "")
     settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)
@@ -267,10 +267,10 @@ def _go_on(
     return plan, manifest
 
 
-def probed(options: Options, watcher: Watcher) -> int:
+def probed(options: Options, display: ProgressDisplay) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
     judged = judge_and_save(options.out, options.profile, facts_only=True)
-    watcher.probed(judged)
+    display.probed(judged)
     return EXIT[status(judged)]
 
 

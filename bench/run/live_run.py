@@ -16,7 +16,7 @@ from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 from bench.supervise.questions import COUNTERS
 
 from .meeting_address import Meeting
-from .options import Options, Watcher
+from .options import Options, ProgressDisplay
 
 
 @dataclass
@@ -28,7 +28,7 @@ class LiveRun:
 
     coordinator: Coordinator
     options: Options
-    watcher: Watcher
+    display: ProgressDisplay
     plan: Plan
     nodes: tuple[Node, ...] = ()
     meeting: Meeting = field(default_factory=lambda: Meeting(""))
@@ -59,12 +59,12 @@ class LiveRun:
     def say(self, text: str) -> None:
         """Tell the person, and note it in the run folder."""
         self.coordinator.recorder.note(text)
-        self.watcher.say(text)
+        self.display.say(text)
 
     def refuse(self, text: str, given_up: bool = False) -> None:
         """Say, and note in the run folder, why something is not measured. ``given_up``: for want of time."""
         self.coordinator.recorder.note(text, given_up)
-        self.watcher.say(text)
+        self.display.say(text)
 
     def seconds(self, phase: Phase) -> float:
         """The longest that a phase may take, with the slowest start of this run in place of the estimated one."""
@@ -91,11 +91,11 @@ class LiveRun:
         """Plan a phase that follows from what was measured; the plan is written before the phase begins."""
         self.plan = replace(self.plan, phases=(*self.plan.phases, phase))
         self.coordinator.recorder.plan(self.plan)
-        self.watcher.planned_more(phase)
+        self.display.planned_more(phase)
 
     def measure(self, phase: Phase) -> None:
         """One phase between two readings of every node's counters."""
-        self.watcher.phase(phase)
+        self.display.phase(phase)
         self.read_counters(phase.name, "before")
         self.coordinator.run(phase)
         self.read_counters(phase.name, "after")

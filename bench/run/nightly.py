@@ -1,4 +1,4 @@
-"""The two moments of a nightly run that touch the history: before anything is measured, and at the end."""
+"""A nightly run and its history: earlier nights are read before anything is measured, tonight is added at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command-line options of a run, and the watcher that shows its progress."""
+"""Command-line options of a run, and the display that shows its progress."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Options:
         return not (self.probe_only or self.watch)
 
 
-class Watcher(PhaseObserver, Protocol):
+class ProgressDisplay(PhaseObserver, Protocol):
     """Shows the progress of a run to a person; the command line implements it with a terminal."""
 
     def planned(self, plan: Plan, manifest: Manifest) -> None: ...

@@ -19,7 +19,7 @@ from bench.measure.perftest.schedule import (
     BACK,
     ROUND,
     THERE,
-    Leg,
+    PlannedTransfer,
     expected_ports,
     legs,
     meetings,
@@ -79,7 +79,7 @@ def measure(live: LiveRun, until: float | None = None) -> None:
         return
     phase = Phase(NAME, TITLE, (), seconds=seconds(len(context.able)))
     if live.in_time(phase, until):
-        live.watcher.phase(phase)
+        live.display.phase(phase)
         rounds(context, until)
     else:
         recorder.perftest(PerftestSkipped("no time was left in the budget"))
@@ -137,7 +137,7 @@ def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]
 
 def _measured(
     context: PhaseContext,
-    these: Sequence[Leg],
+    these: Sequence[PlannedTransfer],
     tool: str,
     doubtful: Callable[[Sequence[PerftestTransfer]], bool],
 ) -> int:
@@ -166,7 +166,9 @@ def _rate(context: PhaseContext, side: PerftestEnd) -> float | None:
     return next((port.rate for port in ports if port.name == side.name), None)
 
 
-def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool, tool: str) -> list[PerftestTransfer]:
+def _transfers(
+    context: PhaseContext, these: Sequence[PlannedTransfer], again: bool, tool: str
+) -> list[PerftestTransfer]:
     """Servers, then clients, then the servers' last words: all pairs and rails of one direction at once."""
     commands = {
         leg.key: (_words(context, tool, leg.receiver), _words(context, tool, leg.sender, leg.receiver))
@@ -214,7 +216,7 @@ def _ended(command: tuple[str, ...], result: ProcessSaid) -> PerftestExit:
 def _ask(
     context: PhaseContext,
     question: Question[dict[str, ProcessSaid]],
-    these: Sequence[Leg],
+    these: Sequence[PlannedTransfer],
     end: str,
     jobs: Mapping[str, PerftestJob],
     limit: float,

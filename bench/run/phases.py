@@ -9,7 +9,7 @@ from uuid import uuid4
 from bench.judge.counter_windows import QUIET
 from bench.model.typed_json import encode
 from bench.plan import AFTER, COUNTERS
-from bench.plan.names import FIRST
+from bench.plan.phase_names import FIRST
 from bench.store import LOGS, WIRING, write_file
 from bench.supervise import questions
 

@@ -17,8 +17,8 @@ from bench.model.measurement import Rank
 from bench.plan import Job, Memory, fit, job_groups, sweep_cases
 from bench.plan.budget import planned
 from bench.plan.estimate import Estimate, estimate_of
-from bench.plan.names import WATCH
 from bench.plan.nightly import short
+from bench.plan.phase_names import WATCH
 from bench.plan.screening import Ring
 from bench.store import LOGS, Phase, Plan, Run
 from bench.store.case_progress import case_progress

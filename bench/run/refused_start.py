@@ -1,4 +1,4 @@
-"""A job that ends before it measures: its reason and its status, for the nodes that cannot see the first."""
+"""A job that ends before it measures: rank 0 tells the others its reason and its exit status."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.model.facts import Node
 from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Case, Rank
 from bench.model.units import show_some
-from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN
+from bench.plan.phase_names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN
 from bench.plan.rails import FOLLOW_UPS, own_rails
 from bench.store import Phase, Plan, Run
 from bench.store.case_progress import case_progress, goes_on

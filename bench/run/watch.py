@@ -15,7 +15,7 @@ from bench.model.activity import ActivityLine, NodeActivity, joined
 from bench.model.counters import Snapshot
 from bench.model.late_dataclass import dataclass, field
 from bench.model.run_folder_lines import PhaseMark
-from bench.plan.names import WATCH
+from bench.plan.phase_names import WATCH
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 from bench.supervise.limits import Stopped
 from bench.supervise.questions import ACTIVITY, COUNTERS, LookOn
@@ -46,7 +46,7 @@ class Watch:
     def watch(self) -> None:
         """Watch until the time is over or somebody interrupts it, which is the usual end."""
         recorder = self.live.coordinator.recorder
-        self.live.watcher.watching(self.live.nodes, self.live.profile.rails)
+        self.live.display.watching(self.live.nodes, self.live.profile.rails)
         recorder.add(PhaseMark(WATCH, "begin"))
         self._snapshots()
         recorder.counters(WATCH, "before", self._last, self.live.leads)
@@ -99,7 +99,7 @@ class Watch:
                 self._pending.setdefault(node, []) or found.looks
             ):  # the first answer only begins the watch there
                 self._pending[node].append(found)
-                self.live.watcher.activity(self._elapsed, node, found)
+                self.live.display.activity(self._elapsed, node, found)
             if sum(each.span for each in self._pending[node]) >= max(STEP / 2, self._elapsed / POINTS):
                 self._keep(node)
         if time.monotonic() - self._read >= SNAPSHOT_SECONDS:

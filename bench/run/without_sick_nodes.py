@@ -23,9 +23,9 @@ from bench.supervise.limits import TRIES, Lost
 
 from .live_run import LiveRun
 from .meeting_address import NoAddress
-from .pair_trial import sick_nodes
 from .phases import ask_wiring, run_phases
 from .planning import plan_again, put_logs_away
+from .reachability_trial import sick_nodes
 from .resume import RemainingPhase, remaining
 from .work_orders import prepare
 
@@ -100,7 +100,7 @@ def planned_again(live: LiveRun) -> tuple[RemainingPhase, ...]:
     run = load(recorder.path)
     steps = remaining(run, live.plan)
     put_logs_away(run)
-    live.watcher.planned(replace(live.plan, phases=tuple(step.phase for step in steps)), run.manifest)
+    live.display.planned(replace(live.plan, phases=tuple(step.phase for step in steps)), run.manifest)
     return steps
 
 

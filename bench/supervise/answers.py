@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.model.typed_json import to_json
 
-from .control.frames import Message
+from .control.message_frames import Message
 
 
 def answer(what: str) -> Message:

@@ -17,7 +17,7 @@ from bench.model.typed_json import Misfit, load, to_json
 from bench.probe.link_bytes import LinkBytes
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
-from .control.frames import Message
+from .control.message_frames import Message
 from .control.tcp import Control
 from .departures import Departures, with_last_heartbeat
 from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, silent, unreachable
@@ -30,10 +30,10 @@ from .limits import (
     RANK_0_HEARTBEAT_SECONDS,
     SHORTEST,
     TRIES,
-    Early,
     Limits,
     Lost,
     Pace,
+    RunEndsEarly,
     Stopped,
 )
 from .messages import check, measurement_of, window_of
@@ -165,7 +165,7 @@ class Coordinator:
         try:
             # one that ends later, as its peers are gone, would be taken for the worker that follows it
             self._end_workers()
-        except Early as end:
+        except RunEndsEarly as end:
             raise self._between(end) from None
         finally:
             self.ranks = tuple(rank for rank in self.ranks if rank.rank not in gone)
@@ -374,14 +374,14 @@ class Coordinator:
         left = [each for each in found if each.rank in over.ranks]
         return with_last_heartbeat(over, left, silent(found)) if left else over
 
-    def _between(self, end: Early) -> Early:
+    def _between(self, end: RunEndsEarly) -> RunEndsEarly:
         """What ended the run while nothing was measured, recorded in place of the case that it cost."""
         if end.culprits:
             when = f"after {self.phase}" if self.phase else "the start"
             self.recorder.loss(Loss(when, str(end), end.culprits, True, nodes_in(end.culprits)))
         return end
 
-    def _early(self, over: Culprits) -> Early:
+    def _early(self, over: Culprits) -> RunEndsEarly:
         """The exception that ends the run: Stopped where rank 0 was told to end, else Lost."""
         return (Stopped if self.departures.stop() else Lost)(over.reason, over.names, nodes_in(over.names))
 

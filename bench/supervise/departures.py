@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.launch.table import PARENTS
 from bench.model.late_dataclass import dataclass, field, replace
 
-from .control.frames import Message
+from .control.message_frames import Message
 from .control.tcp import FOLLOWED, Control
 from .hangs.culprits import Culprits, Position, last_seen, name_ranks
 from .limits import SHORTEST

@@ -56,7 +56,7 @@ class Pace:
         sleep(self._sleep)
 
 
-class Early(Exception):
+class RunEndsEarly(Exception):
     """The run ends early; the message says why, and ``culprits`` who is to blame, "" where nobody is.
 
     ``nodes``: without these the others can go on.
@@ -67,9 +67,9 @@ class Early(Exception):
         self.culprits, self.nodes = culprits, tuple(nodes)
 
 
-class Stopped(Early):
+class Stopped(RunEndsEarly):
     """Rank 0 received a signal to end, or its launcher is gone; what was measured is kept."""
 
 
-class Lost(Early):
+class Lost(RunEndsEarly):
     """A supervisor does not answer, or has left."""

@@ -37,7 +37,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Tries:
+class ReachTries:
     tries: tuple[Try, ...]
 
 
@@ -91,7 +91,7 @@ SUBNET = Question("fabric", SubnetSaid)
 WIRING = Question("wiring", HeardBroadcasts)
 ACTIVITY = Question("activity", NodeActivity)
 LISTEN = Question("listen", Opened)
-REACH = Question("reach", Tries)
+REACH = Question("reach", ReachTries)
 TOOL = Question(processes.TOOL, ToolSaid)
 SERVE = Question(processes.SERVE, dict[str, ProcessSaid])
 CONNECT = Question(processes.CONNECT, dict[str, ProcessSaid])

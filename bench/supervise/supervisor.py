@@ -22,7 +22,7 @@ from bench.probe.rail_activity import RailActivity
 from bench.probe.rail_wiring import hear_broadcasts
 from bench.probe.reachability import listen, reach
 
-from .control.frames import Message
+from .control.message_frames import Message
 from .control.tcp import Control
 from .departures import FAREWELL_SECONDS, ORPHANED, SIGNALLED, ParentLauncher, send_farewell
 from .limits import SILENT_SECONDS, Pace
@@ -38,7 +38,7 @@ from .questions import (
     LookOn,
     Opened,
     Reach,
-    Tries,
+    ReachTries,
 )
 from .shared_import import LATE
 from .worker_process import ForkServer, Worker, last_words
@@ -70,7 +70,7 @@ class Supervisor:
     dismissed: bool = False
     status: int = EXIT_INCONCLUSIVE
     reason: str = ""
-    errands: PerftestRunner = field(default_factory=PerftestRunner)
+    perftest_runner: PerftestRunner = field(default_factory=PerftestRunner)
     _scratch: ExitStack = field(default_factory=ExitStack)
     _folder: Path = Path()
     _lost: str = ""
@@ -126,8 +126,8 @@ class Supervisor:
             self.dismissed, self._lost = True, message.get("lost", "")
             self.status, self.reason = message.get("status", self.status), message.get("reason", "")
             self.control.send(0, {"said": "bye"})
-        elif what in self.errands.known:
-            self.errands.begin(what, load(PerftestJobs, message))
+        elif what in self.perftest_runner.known:
+            self.perftest_runner.begin(what, load(PerftestJobs, message))
         elif (answer := self._answer(what, message)) is not None:
             self.control.send(0, {"said": what, "answer": answer})
 
@@ -144,7 +144,7 @@ class Supervisor:
             at = load(ListenAt, message)
             return dict(to_json(Opened(listen(at.addresses, at.greeting, at.ports))))
         if what == REACH.word:
-            return dict(to_json(Tries(tuple(reach(load(Reach, message).targets)))))
+            return dict(to_json(ReachTries(tuple(reach(load(Reach, message).targets)))))
         return None
 
     def _activity(self, told: LookOn) -> NodeActivity:
@@ -185,7 +185,7 @@ class Supervisor:
 
     def poll(self) -> bool:
         """Pass on what the worker reports and whether it has ended; whether there was anything new."""
-        for said, answer in self.errands.look():
+        for said, answer in self.perftest_runner.look():
             self.control.send(0, {"said": said, "answer": to_json(answer)})
         if not self.worker:
             return False
@@ -244,8 +244,8 @@ class Supervisor:
         return text
 
     def stop_now(self) -> None:
-        """End the worker and all errands at once and remove the temporary folder."""
-        self.errands.stop()
+        """End the worker and all processes of perftest at once and remove the temporary folder."""
+        self.perftest_runner.stop()
         if self.worker:
             self.worker.kill()
             self.worker.close()

@@ -20,13 +20,13 @@ from bench.model.measurement import Case
 from bench.model.profile import parse
 from bench.plan import PlanError, Request
 from bench.run.join import take_part
-from bench.run.options import CannotRun, Options, Watcher
+from bench.run.options import CannotRun, Options, ProgressDisplay
 from bench.store import Manifest, Phase, Plan
 from bench.supervise.limits import Limits
 
 
 class Quiet:
-    """A watcher that tells what goes wrong, and passes over all else."""
+    """A display that tells what goes wrong, and passes over all else."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args: None
@@ -61,7 +61,7 @@ def main() -> int:
         go_on=True,
     )
     try:
-        return take_part(options, launch_context(os.environ), cast(Watcher, Quiet()))
+        return take_part(options, launch_context(os.environ), cast(ProgressDisplay, Quiet()))
     except (CannotRun, PlanError) as error:
         print(f"cannot run: {error}", flush=True)
         return 3

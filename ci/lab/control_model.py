@@ -236,7 +236,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def timed_stream(text: bytes) -> float:
     """CPU seconds of one end of a stream for a frame: half of what both ends take."""
-    from bench.supervise.control.frames import HEAD
+    from bench.supervise.control.message_frames import HEAD
     from bench.supervise.control.resumable_stream import ResumableStream
     from bench.supervise.control.sealed_frames import Handshake
 
@@ -272,7 +272,7 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int)
     from bench.model.measurement import Rank
     from bench.model.typed_json import load
     from bench.store import Recorder
-    from bench.supervise.control.frames import ROW, framed, messages_in, parsed
+    from bench.supervise.control.message_frames import ROW, framed, messages_in, parsed
     from bench.supervise.control.sealed_frames import Opener, Sealer
     from bench.supervise.control.tcp import Control
     from bench.supervise.coordinator import Coordinator

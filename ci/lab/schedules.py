@@ -18,7 +18,7 @@ from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import parse
 from bench.model.rounds import rounds
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
-from bench.plan.names import AGAIN, CROSS, FIRST
+from bench.plan.phase_names import AGAIN, CROSS, FIRST
 from bench.plan.screening import Ring, ScreenedFault, ScreeningTask, Step, groups, step
 from bench.plan.screening import across as crossing
 from bench.plan.screening_phases import REPEATS

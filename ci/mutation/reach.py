@@ -29,7 +29,8 @@ PACKAGE = "bench"
 TOGETHER = 12  # files of tests that one process runs
 # a room is held by the tests of the rooms that judge; what a command or a report makes of it comes after
 FOLDERS = ("judge", "nccl", "plan", "model", "measure")
-# and by those of commands that stand on modules of such a room alone: judge/actions, judge/since_gate, nccl/log_summary
+# and by those of commands that stand on modules of such a room alone: judge/actions, judge/errors_since_gate,
+# nccl/log_summary
 FILES = ("exchange/test_acting.py", "run/test_gate.py", "cli/test_explain_log.py")
 OUTSIDE = (
     "mpi or gpu or root or torch"  # tests whose work is done in processes of their own, or by what may lack

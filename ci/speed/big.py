@@ -26,7 +26,7 @@ from bench.model.facts import Node  # noqa: E402
 from bench.model.measurement import Case, Measurement, Rank  # noqa: E402
 from bench.model.profile import Profile, load  # noqa: E402
 from bench.plan import AcceptOptions, Job, Memory, acceptance, fit  # noqa: E402
-from bench.plan.names import NODES  # noqa: E402
+from bench.plan.phase_names import NODES  # noqa: E402
 from bench.store import Manifest, Phase, Recorder  # noqa: E402
 from made_nodes import node  # noqa: E402
 

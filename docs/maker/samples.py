@@ -17,7 +17,7 @@ from bench.store import Run, load
 from bench.store.files import TITLES
 from bench.store.titles import save_titles
 from made_acceptance import LAMBDA
-from reports import doc_pages, docs, trends
+from reports import chart_folder, doc_pages, trends
 from reports.export import specifications
 from reports.frames import frames
 from reports.page import page
@@ -98,7 +98,9 @@ def _written(sample: Sample, folder: Path) -> Iterator[str]:
     yield f"[Open the report](samples/{sample.name}/report.html){{ .md-button }}"
     if sample.name == "faulty":
         charts = doc_pages.run_pages(judged)
-        docs.write(folder / "charts", "Charts of the faulty cluster", charts, docs.Form(pictures=False))
+        chart_folder.write(
+            folder / "charts", "Charts of the faulty cluster", charts, chart_folder.Form(pictures=False)
+        )
         yield "[The charts of this run](samples/charts/index.md), as they stand in a site like this one."
 
 
@@ -107,7 +109,7 @@ def _nightly(folder: Path) -> Iterator[str]:
     about = f"{scope.SIMULATED} Planted: all_reduce loses 5 % when NCCL is changed in night 40."
     found = trends.cluster_page(CLUSTER, nights)
     found = replace(found, intro=(f"**{about}**", *found.intro))
-    docs.write(folder / "nightly", "Sixty nights", (found,), docs.Form(pictures=False))
+    chart_folder.write(folder / "nightly", "Sixty nights", (found,), chart_folder.Form(pictures=False))
     yield "## Sixty nights"
     yield f"*{about}*"
     yield f"[Open the history](samples/nightly/{found.name}.md){{ .md-button }}"

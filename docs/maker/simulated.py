@@ -17,7 +17,7 @@ from bench.judge.evidence import Evidence
 from bench.model.measurement import Case, Measurement
 from bench.model.run_folder_lines import CounterLine, PhaseMark
 from bench.plan import PAIR_RULES, pair_cases
-from bench.plan.names import AGAIN, REPEATED, RERUN
+from bench.plan.phase_names import AGAIN, REPEATED, RERUN
 from bench.plan.rails import SUSPECT_RULES
 from bench.store import Phase, Run
 from made_acceptance import (

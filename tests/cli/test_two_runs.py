@@ -107,11 +107,11 @@ def test_the_lock_of_a_run_lasts_until_its_verdict_is_written(tmp_path, monkeypa
 
     monkeypatch.setattr(lead, "finish", finish)
     monkeypatch.setattr(lead, "Coordinator", lambda control, supervisor, recorder, *_: recorder)
-    options, watcher = Options(runs.LOCAL, tmp_path / "run", ()), Terminal(quiet=True)
+    options, display = Options(runs.LOCAL, tmp_path / "run", ()), Terminal(quiet=True)
     monkeypatch.setattr(
         lead, "_measure_all", lambda recorder, *_: ((tmp_path / "run" / MANIFEST).touch(), "")
     )
-    assert lead._coordinate(options, LaunchContext(), None, None, watcher, None) == 0
+    assert lead._coordinate(options, LaunchContext(), None, None, display, None) == 0
     assert told == ["held"]
 
 

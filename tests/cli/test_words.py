@@ -110,7 +110,7 @@ def test_an_imported_figure_that_is_none_is_the_one_that_is_named(figures, said)
 
 
 def test_what_does_not_apply_is_called_so():
-    verdicts = (Verdict("a", "b", Status.PASS, ""), Verdict("a", "b", Status.SKIP, ""))
+    verdicts = (Verdict("a", "b", Status.PASS, ""), Verdict("a", "b", Status.NOT_APPLICABLE, ""))
     said = one_line(verdicts)
     assert said.endswith(", 1 not applicable")
     assert "skipped" not in said
@@ -181,7 +181,7 @@ def test_the_last_lines_name_the_cause_first_and_fit_eighty_columns(tmp_path, ca
 
 def test_a_pass_says_what_was_judged_and_what_was_not(tmp_path, capsys):
     good = tuple(Verdict(name, "x", Status.PASS, "") for name in ("correctness", "coverage.end"))
-    gone = Verdict("gpus.count", "x", Status.SKIP, "no GPU")
+    gone = Verdict("gpus.count", "x", Status.NOT_APPLICABLE, "no GPU")
     run = replace(load(runs.folder(tmp_path / "r")), verdicts=(*good, gone))
     summarise(Evidence(run, runs.LOCAL), verbose=False, short=True)
     said = " ".join(capsys.readouterr().out.split())

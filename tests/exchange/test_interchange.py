@@ -20,7 +20,7 @@ from bench.exchange.exporting.formats import export
 from bench.exchange.importing import nccl_tests
 from bench.exchange.importing.imported_rows import ImportRefused
 from bench.exchange.importing.run_folder import Wanted, import_files
-from bench.judge.checks.imports import whole
+from bench.judge.checks.imported_results import whole
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
 from bench.judge.wire import of_row
@@ -106,7 +106,7 @@ def test_a_file_becomes_a_run_that_is_judged(tmp_path, name, figures, ranks, nod
     # perftest compares no data: what nobody can verify is not applicable
     if name.startswith("ib-"):
         (said_of_data,) = [verdict for verdict in judged.verdicts if verdict.check == "correctness"]
-        assert said_of_data.status is Status.SKIP
+        assert said_of_data.status is Status.NOT_APPLICABLE
         assert "perftest compares no data" in said_of_data.measured
 
 
@@ -216,8 +216,11 @@ def test_results_in_place_that_nccl_tests_does_not_verify_are_not_inconclusive(t
     head = "\n".join(OCI.splitlines()[:2]) + "\n"
     judged = judge(hostless(tmp_path, head + row + footer, nodes=2), runs.LOCAL).run
     said = {verdict.status: verdict for verdict in judged.verdicts if verdict.check == "correctness"}
-    assert set(said) == {Status.PASS, Status.SKIP}
-    assert "1 row: nccl-tests verifies alltoall and sendrecv out of place only" in said[Status.SKIP].measured
+    assert set(said) == {Status.PASS, Status.NOT_APPLICABLE}
+    assert (
+        "1 row: nccl-tests verifies alltoall and sendrecv out of place only"
+        in said[Status.NOT_APPLICABLE].measured
+    )
     # -c 0 is another matter: nothing was verified that could have been
     unverified = head + row.replace("  0  ", "N/A  ") + footer
     judged = judge(hostless(tmp_path / "c0", unverified, nodes=2, collective="alltoall"), runs.LOCAL).run
@@ -480,7 +483,7 @@ def test_a_key_that_was_not_recorded_is_missing(tmp_path):
 def test_an_import_is_not_asked_for_what_only_a_run_can_know(tmp_path):
     _, run = imported(tmp_path, "nccl-2.18.txt")
     (throttled,) = [v for v in judge(run, runs.LOCAL).verdicts if v.check == "gpus.throttled"]
-    assert throttled.status is Status.SKIP
+    assert throttled.status is Status.NOT_APPLICABLE
 
 
 def test_wrong_elements_in_a_table_fail(tmp_path):

@@ -38,7 +38,7 @@ from bench.model.facts import Gpu, Node, Port  # noqa: E402
 from bench.model.profile import parse  # noqa: E402
 from bench.model.verdict import Status, Verdict  # noqa: E402
 from bench.plan import Job, Request, acceptance, sweep_cases  # noqa: E402
-from bench.plan.gpu import copies  # noqa: E402
+from bench.plan.single_node_phases import copies  # noqa: E402
 from bench.store import load  # noqa: E402
 
 TORCH = {"torch": "2.11.0", "cuda": "13.0", "gpus": 1, "names": ["NVIDIA H200"], "nccl": "2.28.9"}

@@ -16,8 +16,8 @@ from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
 from bench.plan import CUTS, AcceptOptions, Job, acceptance
 from bench.plan.budget import without
-from bench.plan.names import GIVEN_UP
 from bench.plan.nightly import short
+from bench.plan.phase_names import GIVEN_UP
 from bench.store import Plan, TooLarge, load
 from made_nodes import LAMBDA, nodes
 

@@ -13,12 +13,12 @@ import pytest
 import runs
 from bench.judge.action_of_check import OF_CHECK, action_of
 from bench.judge.actions import node_actions
+from bench.judge.errors_since_gate import ALLOWED, NEVER, WORDS, since_gate
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Criterion, Finding, NotApplicable
 from bench.judge.problems import EQUALS, FLOORS, Problems, places, problems
 from bench.judge.row_peers import Comparison, again, comparisons, slow_talk
 from bench.judge.scope import next_after_pass, scope, simulated
-from bench.judge.since_gate import ALLOWED, NEVER, WORDS, since_gate
 from bench.judge.stragglers import Waiting, stragglers, tail
 from bench.model.counters import Snapshot
 from bench.model.measurement import Case, Measurement, Rank, RankSkew
@@ -29,7 +29,7 @@ from golden import Golden, opened, shown
 from made_nodes import node
 
 MIB, GIB = 1 << 20, 1 << 30
-FAIL, OPEN, PASS, SKIP = Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.SKIP
+FAIL, OPEN, PASS, NOT_APPLICABLE = Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.NOT_APPLICABLE
 PARTS = (
     "equals",
     "other sizes",
@@ -299,7 +299,7 @@ SHARES = [
 ]
 BUSBW = verdict("limits.busbw", "all_reduce", value=170e9, bound=340e9, case="auto/all_reduce/8")
 FOUND: dict[str, tuple[Verdict, ...]] = {
-    "nothing": (verdict("clock", "n1", PASS), verdict("clock", "n2", SKIP)),
+    "nothing": (verdict("clock", "n1", PASS), verdict("clock", "n2", NOT_APPLICABLE)),
     "a port": (verdict("rails.rate", PORT),),
     "blame and what follows": (BLAME, verdict("limits.rail_rate", PATH), *SHARES, BUSBW),
     "a suspicion": (replace(BLAME, status=OPEN), verdict("limits.rail_rate", PATH), *SHARES),
@@ -511,9 +511,9 @@ def test_what_a_judgement_is_about(golden: Golden) -> None:
         "soak.x",
     )
     for check in checks:
-        for status in (PASS, FAIL, SKIP):
+        for status in (PASS, FAIL, NOT_APPLICABLE):
             lines.append(f"{check} {status.value}: {scope([verdict(check, 'n1', status)], 'local')}")
-    lines.append(scope([verdict(check, "n1", SKIP) for check in checks], "local"))
+    lines.append(scope([verdict(check, "n1", NOT_APPLICABLE) for check in checks], "local"))
     lines.append(
         scope([verdict(check, "n1") for check in (*checks, "exclusion", "gpus", "pcie", "nccl", "host")], "p")
     )

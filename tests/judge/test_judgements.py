@@ -11,7 +11,7 @@ import pytest
 
 from bench import __version__
 from bench.judge.checks import screening
-from bench.judge.drift.judge import Label
+from bench.judge.drift.judge_series import Label
 from bench.judge.drift.series import _status
 from bench.judge.drift.wording import _next_step, _wanted
 from bench.judge.evidence import Evidence

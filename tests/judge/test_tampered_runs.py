@@ -22,7 +22,7 @@ from bench.model.measurement import Case, Extra, Measurement, Mismatch, Window
 from bench.model.run_folder_lines import CounterLine, HealthLine, Loss, PhaseMark
 from bench.model.verdict import EXIT, Bound, Status, Verdict
 from bench.plan import Job
-from bench.plan.names import STEADY
+from bench.plan.phase_names import STEADY
 from bench.plan.steady_load import steady_again
 from bench.store import IMPORTED, Run
 from golden import Golden, opened

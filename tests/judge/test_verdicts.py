@@ -59,16 +59,16 @@ def test_a_check_that_breaks_is_no_pass_and_takes_no_other_verdict_with_it(tmp_p
 
 def test_nothing_to_judge_is_not_a_pass(tmp_path):
     assert overall([]) is Status.INCONCLUSIVE
-    assert overall([Status.SKIP]) is Status.INCONCLUSIVE
+    assert overall([Status.NOT_APPLICABLE]) is Status.INCONCLUSIVE
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows=[], planned=[]))
     assert code is Status.INCONCLUSIVE
     assert any("nothing was planned" in v.message for v in bad)
 
 
 def test_fail_beats_error_beats_pass():
-    assert overall([Status.PASS, Status.INCONCLUSIVE, Status.FAIL, Status.SKIP]) is Status.FAIL
+    assert overall([Status.PASS, Status.INCONCLUSIVE, Status.FAIL, Status.NOT_APPLICABLE]) is Status.FAIL
     assert overall([Status.PASS, Status.INCONCLUSIVE]) is Status.INCONCLUSIVE
-    assert overall([Status.PASS, Status.SKIP]) is Status.PASS
+    assert overall([Status.PASS, Status.NOT_APPLICABLE]) is Status.PASS
 
 
 def changed(index, **changes):
@@ -250,7 +250,7 @@ def test_which_checks_are_asked_of_which_run(three, changes, facts_only, asked):
     found = judge(run, runs.LOCAL, facts_only).verdicts
     if "launcher" in changes:
         first, *found = found
-        assert (first.check, first.subject, first.status) == ("facts", "all nodes", Status.SKIP)
+        assert (first.check, first.subject, first.status) == ("facts", "all nodes", Status.NOT_APPLICABLE)
         assert first.measured == "an import holds no facts of the machines: 2 checks on them left out"
         assert first.evidence == ("facts", "alone")
     assert [each.check for each in found] == asked
@@ -269,5 +269,5 @@ def test_facts_are_judged_of_the_nodes_too_that_were_set_aside_and_measurements_
 
 
 def test_what_a_person_is_told_beside_the_verdict_is_what_three_checks_say():
-    said = [Verdict(name, "run", Status.SKIP, name) for name in (*SPOKEN, "clock")]
+    said = [Verdict(name, "run", Status.NOT_APPLICABLE, name) for name in (*SPOKEN, "clock")]
     assert spoken(replace(runs.read_only(nodes(1)), verdicts=tuple(said))) == SPOKEN

@@ -149,7 +149,12 @@ def test_rows_can_be_asked_for_one_by_one() -> None:
 
 @pytest.mark.parametrize(
     ("said", "status"),
-    [([], None), (["pass", "skip"], 0), (["fail", "inconclusive", "pass"], 1), (["inconclusive"], 3)],
+    [
+        ([], None),
+        (["pass", "not_applicable"], 0),
+        (["fail", "inconclusive", "pass"], 1),
+        (["inconclusive"], 3),
+    ],
 )
 def test_a_status_of_our_own_is_what_the_verdicts_stand_for(said: list[str], status: int | None) -> None:
     assert ends._status(said) == status

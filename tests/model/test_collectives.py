@@ -1,6 +1,14 @@
 import pytest
 
-from bench.model.collectives import COLLECTIVES, OF_ALL_RANKS, Origin, busbw, collective, count_of, size_of
+from bench.model.collectives import (
+    COLLECTIVES,
+    OF_ALL_RANKS,
+    BlockSource,
+    busbw,
+    collective,
+    count_of,
+    size_of,
+)
 from bench.model.elements import UnknownName, element
 from bench.model.profile import load, names
 
@@ -33,7 +41,7 @@ def test_nobody_leaves_before_all_have_come_where_every_result_is_of_all():
 
 
 def test_all_to_all_is_the_transpose():
-    assert collective("alltoall").truth(2, 4, 0) == tuple(Origin((source,), 2) for source in range(4))
+    assert collective("alltoall").truth(2, 4, 0) == tuple(BlockSource((source,), 2) for source in range(4))
 
 
 def test_an_odd_rank_without_partner_sends_and_receives_nothing():

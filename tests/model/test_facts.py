@@ -13,9 +13,9 @@ from bench.model import typed_json
 from bench.model.facts import (
     LEVELS,
     Gpu,
+    GpuToHca,
     Host,
     Interface,
-    Near,
     Node,
     PciLink,
     PciPath,
@@ -220,9 +220,9 @@ def test_rails_may_be_named_as_ports():
 def test_affinity_holds_every_gpu_against_every_hca():
     rows = hgx().affinity
     assert len(rows) == 8 * 10
-    assert Near(0, "mlx5_1", "PIX") in rows
-    assert Near(0, "mlx5_3", "NODE") in rows
-    assert Near(0, "mlx5_11", "SYS") in rows
+    assert GpuToHca(0, "mlx5_1", "PIX") in rows
+    assert GpuToHca(0, "mlx5_3", "NODE") in rows
+    assert GpuToHca(0, "mlx5_11", "SYS") in rows
 
 
 def test_gpus_equally_near_to_the_same_rails_share_them_out():
@@ -280,6 +280,6 @@ def test_a_gpu_between_two_adapters_of_others_is_not_given_either():
         (2, "a"): "SYS",
         (2, "b"): "PIX",
     }
-    near = tuple(Near(gpu, device, level) for (gpu, device), level in levels.items())
+    near = tuple(GpuToHca(gpu, device, level) for (gpu, device), level in levels.items())
     node = Node("n", gpus=tuple(Gpu(at) for at in range(3)), topology=near)
     assert shared_out(node, ("a", "b")) == (("a",), (), ("b",))

@@ -294,7 +294,7 @@ FINDING = "from .findings import Finding\n"
     [
         ("s = Status.FAIL", ["Status.FAIL → Status.PASS"]),
         ("s = Status.INCONCLUSIVE", ["Status.INCONCLUSIVE → Status.PASS"]),
-        ("s = Status.PASS, Status.SKIP", []),
+        ("s = Status.PASS, Status.NOT_APPLICABLE", []),
         (f"{FINDING}Finding(n, None, t)", ["None → True"]),
         (f"{FINDING}Finding(n, True, t)", []),
         (f"{FINDING}Finding(n, measured=t, ok=False)", ["False → True"]),

@@ -49,7 +49,7 @@ def printed(*said: str) -> str:
         ((BEGUN, WHOLE, ENDED, BEGUN), Status.INCONCLUSIVE, "1 of 2 checks"),
         ((WHOLE, ENDED), Status.INCONCLUSIVE, "1 of 0 checks"),
         ((BEGUN, "p2p: all 56 directed GPU P2P edges verified", ENDED), Status.INCONCLUSIVE, "all 56"),
-        ((BEGUN, ENDED), Status.SKIP, "no pair was checked"),
+        ((BEGUN, ENDED), Status.NOT_APPLICABLE, "no pair was checked"),
     ],
 )
 def test_what_is_printed_is_judged(said, status, words):
@@ -96,8 +96,8 @@ NO_RAS = "INFO RAS diagnostics skipped: NCCL_RAS_ENABLE=0"
     [
         ((BEGUN, VERIFIED, ENDED), {"GPU pairs": Status.PASS}),
         ((BEGUN, FEWER, ENDED), {"GPU pairs": Status.INCONCLUSIVE}),
-        ((BEGUN, ALONE, ENDED), {"GPU pairs": Status.SKIP, "network": Status.SKIP}),
-        ((BEGUN, VERIFIED, NO_TOOL, ENDED), {"GPU pairs": Status.PASS, "network": Status.SKIP}),
+        ((BEGUN, ALONE, ENDED), {"GPU pairs": Status.NOT_APPLICABLE, "network": Status.NOT_APPLICABLE}),
+        ((BEGUN, VERIFIED, NO_TOOL, ENDED), {"GPU pairs": Status.PASS, "network": Status.NOT_APPLICABLE}),
         ((BEGUN, VERIFIED, SHARED, RATES, ENDED), {"GPU pairs": Status.PASS, "network": Status.PASS}),
         ((BEGUN, VERIFIED, RATES, SLOW, ENDED), {"GPU pairs": Status.PASS, "network": Status.INCONCLUSIVE}),
         ((BEGUN, VERIFIED, NO_TIME, ENDED), {"GPU pairs": Status.PASS, "network": Status.INCONCLUSIVE}),
@@ -109,10 +109,10 @@ NO_RAS = "INFO RAS diagnostics skipped: NCCL_RAS_ENABLE=0"
         ((RAS, LINKS, RAS_ENDED), {"RAS": Status.PASS}),
         ((RAS, LINKS, INACTIVE, RAS_ENDED), {"RAS": Status.INCONCLUSIVE}),
         ((RAS, LINKS), {"RAS": Status.INCONCLUSIVE}),
-        ((RAS, RAS_ENDED), {"RAS": Status.SKIP}),
-        ((NO_RAS,), {"RAS": Status.SKIP}),
+        ((RAS, RAS_ENDED), {"RAS": Status.NOT_APPLICABLE}),
+        ((NO_RAS,), {"RAS": Status.NOT_APPLICABLE}),
         ((BEGUN, RAS, VERIFIED, LINKS, ENDED, RAS_ENDED), {"GPU pairs": Status.PASS, "RAS": Status.PASS}),
-        ((RAS, WRITE, RAS_ENDED, BEGUN, ENDED), {"GPU pairs": Status.FAIL, "RAS": Status.SKIP}),
+        ((RAS, WRITE, RAS_ENDED, BEGUN, ENDED), {"GPU pairs": Status.FAIL, "RAS": Status.NOT_APPLICABLE}),
     ],
 )
 def test_pairs_network_and_machines_are_judged_apart_from_2_32_on(said, judged):

@@ -276,10 +276,10 @@ def test_a_log_that_ends_among_its_channels_is_inconclusive(stage):
 
 def test_one_node_has_no_channels_to_judge():
     text = re.sub(r".*Channel.*\n", "", job()).replace("node1:", "node0:").replace("nNodes 2", "nNodes 1")
-    assert gpudirect(read(text), RANKS).status is Status.SKIP
+    assert gpudirect(read(text), RANKS).status is Status.NOT_APPLICABLE
     unknown = re.sub(r".*nNodes.*\n", "", text)
     assert gpudirect(read(unknown), RANKS).status is Status.INCONCLUSIVE
-    assert gpudirect(read(unknown), RANKS, nodes=1).status is Status.SKIP
+    assert gpudirect(read(unknown), RANKS, nodes=1).status is Status.NOT_APPLICABLE
 
 
 def test_gpudirect_that_is_enabled_is_no_finding():
@@ -442,7 +442,7 @@ PUBLIC = [
         Status.INCONCLUSIVE,
     ),
     ("013-dell-xe8640-h100-2node-2.18.5", [f"mlx5_{n}" for n in range(4)], 8, Status.PASS, Status.PASS),
-    ("017-dell-xe9680-h200-nodevice-warn-2.22.3", ["mlx5_1"], 8, Status.FAIL, Status.SKIP),
+    ("017-dell-xe9680-h200-nodevice-warn-2.22.3", ["mlx5_1"], 8, Status.FAIL, Status.NOT_APPLICABLE),
     ("025-aws-p4d-efa-mpi-tag-output-2.9.9", ["mlx5_1"], 16, Status.INCONCLUSIVE, Status.PASS),
 ]
 

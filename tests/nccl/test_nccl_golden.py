@@ -18,7 +18,7 @@ from bench.nccl.log_lines import LogLine
 from bench.nccl.log_messages import facts_in
 from bench.nccl.log_summary import summarise
 from bench.nccl.selector import interfaces, parse, parse_devices, select
-from bench.nccl.traps import traps
+from bench.nccl.selector_traps import traps
 from bench.nccl.version import NEWEST, parse_version
 from golden import Golden, opened, shown
 

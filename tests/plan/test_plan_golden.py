@@ -17,10 +17,10 @@ from bench.model.profile import load
 from bench.plan import AcceptOptions, Job, PlanError, acceptance
 from bench.plan.budget import fit_to_budget
 from bench.plan.estimate import estimate
-from bench.plan.gpu import by_algorithm
 from bench.plan.nightly import short, summary
 from bench.plan.screening import most_steps, step
 from bench.plan.screening.rings import coverage
+from bench.plan.single_node_phases import by_algorithm
 from bench.plan.steady_load import steady_again
 from bench.store import Phase, Plan
 from golden import Golden, opened, shown

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.model import typed_json
 from bench.model.counters import TCP, Snapshot, bytes_moved, delta
-from bench.model.facts import Near, Node
+from bench.model.facts import GpuToHca, Node
 from bench.model.rails import shared_out
 from bench.probe import addresses, environment, host, infiniband, network, pci, software, sysfs
 from bench.probe.node import COPY, probe, snapshot
@@ -22,7 +22,7 @@ def test_a_copied_machine_is_read_whole(tmp_path):
     node = probe(tmp_path, nvml=Nvml(nvmlDeviceGetCount=lambda: 1))
     assert (node.name, len(node.ports), len(node.interfaces), len(node.gpus)) == ("node7", 1, 1, 1)
     assert node.host.nvidia_on_bus == ("0000:13:00.0",)
-    assert Near(0, "mlx5_3", "PIX") in node.affinity
+    assert GpuToHca(0, "mlx5_3", "PIX") in node.affinity
     assert shared_out(node, ["mlx5_3"]) == (("mlx5_3",),)
     assert typed_json.load(Node, json.loads(json.dumps(typed_json.to_json(node)))) == node
 

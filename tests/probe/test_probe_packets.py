@@ -38,7 +38,7 @@ def test_both_sizes_of_every_port_that_is_listed():
 @pytest.mark.parametrize(
     "answer",
     [
-        ToolAnswer(("ibv_devinfo",), Status.SKIP, "ibv_devinfo is not installed"),
+        ToolAnswer(("ibv_devinfo",), Status.NOT_APPLICABLE, "ibv_devinfo is not installed"),
         ToolAnswer(("ibv_devinfo",), Status.INCONCLUSIVE, "no answer within 20 s"),
         ToolAnswer(
             ("ibv_devinfo",), Status.PASS, "", "Failed to get IB devices list: Function not implemented"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.model.facts import LEVELS, Gpu, Near, Node, Port
+from bench.model.facts import LEVELS, Gpu, GpuToHca, Node, Port
 from bench.model.rails import nearest, shared_out
 from bench.probe import topology
 
@@ -44,13 +44,13 @@ def test_old_drivers_name_the_device_in_the_header():
         "GPU0     X      NV2     NODE    0-23\nGPU1    NV2      X      PIX     0-23\n"
         "mlx5_0  NODE    PIX      X\n"
     )
-    assert topology.parse(text) == (Near(0, "mlx5_0", "NODE"), Near(1, "mlx5_0", "PIX"))
+    assert topology.parse(text) == (GpuToHca(0, "mlx5_0", "NODE"), GpuToHca(1, "mlx5_0", "PIX"))
 
 
 def test_a_cut_row_and_an_unknown_level_say_nothing_of_the_rest():
     header = "        GPU0    GPU1    NIC0    NIC1    CPU Affinity    NUMA Affinity\n"
-    assert topology.parse(header + "GPU0     X      NV18    SYS\n") == (Near(0, "NIC0", "SYS"),)
-    assert topology.parse(header + "GPU0     X      NV18    NEAR    PIX\n") == (Near(0, "NIC1", "PIX"),)
+    assert topology.parse(header + "GPU0     X      NV18    SYS\n") == (GpuToHca(0, "NIC0", "SYS"),)
+    assert topology.parse(header + "GPU0     X      NV18    NEAR    PIX\n") == (GpuToHca(0, "NIC1", "PIX"),)
 
 
 def test_the_legend_names_the_devices():

@@ -9,7 +9,7 @@ import made_runs
 from bench.judge.drift import NightValue, Series
 from bench.judge.evidence import Evidence
 from bench.store.history.nights import fingerprint
-from reports import doc_pages, docs, trends
+from reports import chart_folder, doc_pages, trends
 
 CLUSTER = "lambda-a <b>|`"  # a name is data in Markdown, HTML and file names alike
 SPEEDS = {"all_reduce": 480e9, "all_gather": 371e9}
@@ -33,7 +33,7 @@ def nights(count: int = 60, step_at: int = 40, lost: float = 0.05) -> dict[Serie
     return {series: tuple(rows) for series, rows in found.items()}
 
 
-def pages() -> tuple[docs.Page, ...]:
+def pages() -> tuple[chart_folder.Page, ...]:
     """A run of a faulty cluster with a hostile node name, and the nights of another."""
     made = made_runs.cluster(names=["node001", made_runs.HOSTILE])
     return (*doc_pages.run_pages(Evidence(made.run, made.profile)), trends.cluster_page(CLUSTER, nights()))
@@ -41,5 +41,5 @@ def pages() -> tuple[docs.Page, ...]:
 
 def folder(path: Path) -> Path:
     """The folder with Vega in it, without pictures: these take most of the time."""
-    docs.write(path, "Charts: made", pages(), docs.Form(library=True, pictures=False))
+    chart_folder.write(path, "Charts: made", pages(), chart_folder.Form(library=True, pictures=False))
     return path

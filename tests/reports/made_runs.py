@@ -372,7 +372,7 @@ def cluster_verdicts(hosts: list[str], faulty: bool) -> tuple[Verdict, ...]:
     good += [
         Verdict("coverage.ranks", "job", Status.PASS, "16 of 16 ranks measured", "all 16", "the launcher"),
         Verdict("coverage.end", "run", Status.PASS, "the run completed"),
-        Verdict("soak", "cluster", Status.SKIP, "not asked for"),
+        Verdict("soak", "cluster", Status.NOT_APPLICABLE, "not asked for"),
     ]
     if not faulty:
         return tuple(good)

@@ -11,7 +11,7 @@ from bench.model.facts import Node
 from reports.environment import differences, facts, gather, node_rows
 from reports.frames import frames
 from reports.sections import traffic
-from reports.summary import Shown
+from reports.summary import PageInput
 from reports.traffic import carried
 
 JSON = st.recursive(
@@ -93,7 +93,9 @@ def test_every_value_is_shown_as_text(value):
 
 def grown(made):
     """(node, port, counter, increase) of every row of the table."""
-    values = traffic(Shown(Evidence(made.run, made.profile), frames(Evidence(made.run, made.profile)), {}))
+    values = traffic(
+        PageInput(Evidence(made.run, made.profile), frames(Evidence(made.run, made.profile)), {})
+    )
     return {
         (node, port.text, counter.text, growth.key) for _, node, port, counter, growth in values["grown"].rows
     }
@@ -117,7 +119,7 @@ def test_counters_that_are_not_of_every_node_are_left_out_and_named():
     made = made_runs.cluster()
     broken = tuple(replace(line, snapshots=line.snapshots[:1]) for line in made.run.counters)
     values = traffic(
-        Shown(
+        PageInput(
             Evidence(replace(made.run, counters=broken), made.profile),
             frames(Evidence(made.run, made.profile)),
             {},

@@ -14,7 +14,7 @@ from bench.model.verdict import Status, Verdict
 from reports.exclusion import LAYERS
 from reports.frames import frames
 from reports.page import SECTIONS
-from reports.summary import Shown
+from reports.summary import PageInput
 
 CHECKS = [layer.check for layer in LAYERS]
 
@@ -22,7 +22,7 @@ CHECKS = [layer.check for layer in LAYERS]
 def shown(made, verdicts=(), profile=None):
     run = replace(made.run, verdicts=tuple(verdicts))
     profile = profile or made.profile
-    return Shown(Evidence(run, profile), frames(Evidence(made.run, made.profile)), {})
+    return PageInput(Evidence(run, profile), frames(Evidence(made.run, made.profile)), {})
 
 
 def exclusion(values):
@@ -126,7 +126,7 @@ def test_a_platform_that_excludes_nothing_has_no_section(made, rails):
 
 
 def test_what_does_not_apply_does_not_apply(made):
-    skips = [Verdict(check, "all nodes", Status.SKIP, "gloo moves the data") for check in CHECKS]
+    skips = [Verdict(check, "all nodes", Status.NOT_APPLICABLE, "gloo moves the data") for check in CHECKS]
     assert badges(words(exclusion(shown(made, skips)))) == ["– NOT APPLICABLE"] * 4
 
 

@@ -18,7 +18,7 @@ from reports.page import page
 from reports.port_facts import port_facts
 from reports.port_rates import columns, in_columns, port_rates
 from reports.rail_map import MapCell, labels, rail_map
-from reports.summary import Shown, heading_of
+from reports.summary import PageInput, heading_of
 
 FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
 
@@ -27,7 +27,7 @@ FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
 def judged():
     made = made_runs.cluster(4)
     run = judge(made.run, made.profile).run
-    return Shown(Evidence(run, made.profile), frames(Evidence(run, made.profile)), {})
+    return PageInput(Evidence(run, made.profile), frames(Evidence(run, made.profile)), {})
 
 
 def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
@@ -74,14 +74,14 @@ def test_of_many_nodes_the_map_shows_who_is_named_and_then_the_leaves_by_their_s
 
 def test_the_map_has_a_row_of_what_must_be_left_out_red_where_it_carried_the_traffic(tmp_path):
     run = acceptance_run(tmp_path, 3)
-    quiet = rail_map(Shown(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
+    quiet = rail_map(PageInput(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
     assert [cell.place for cell in quiet.excluded] == [f"n{at} mlx5_0/1" for at in range(3)]
     assert not any(cell.bad for cell in quiet.excluded)
     assert quiet.rails[-1][1] == "mlx5_0/1" and quiet.note.startswith("mlx5_0/1 carried at most ")
     for counter in ("port_xmit_data", "port_rcv_data"):  # of the one 372.5 GiB, and as many of the other
         run = grown_from(run, "collectives", "after", 1, {("mlx5_0/1", "counters", counter): 10**11})
     judged = judge(run, LAMBDA)
-    seen = rail_map(Shown(judged, frames(judged), {}))
+    seen = rail_map(PageInput(judged, frames(judged), {}))
     (red,) = (cell for cell in seen.excluded if cell.bad)
     assert red.words == "n1 mlx5_0/1: carried 745.1 GiB"
     assert seen.note == "mlx5_0/1 carried at most 745.1 GiB in a phase"
@@ -102,7 +102,7 @@ def test_labels_and_cells_of_the_map_stay_within_it(nodes):
 def test_the_map_fills_its_width_and_no_more(tmp_path):
     for nodes in (2, 12):
         run = acceptance_run(tmp_path / str(nodes), nodes)
-        seen = rail_map(Shown(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
+        seen = rail_map(PageInput(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
         right = max(cell.x for cell in seen.cells) + seen.width
         assert seen.width > 0 and right == pytest.approx(min(100, 12.5 * nodes), abs=0.2)
 
@@ -110,7 +110,7 @@ def test_the_map_fills_its_width_and_no_more(tmp_path):
 def test_the_map_of_three_nodes_does_not_mark_the_partners_of_a_faulty_port():
     made = made_runs.cluster(3)
     seen = Evidence(judge(made.run, made.profile).run, made.profile)
-    cells = rail_map(Shown(seen, frames(seen), {})).cells
+    cells = rail_map(PageInput(seen, frames(seen), {})).cells
     bad = {cell.place for cell in cells if cell.bad and "mlx5_10/1" in cell.words}
     assert bad == {"node002 mlx5_10/1"}
 
@@ -126,23 +126,23 @@ def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
 def test_where_the_profile_names_no_rails_the_tiles_say_so():
     made = made_runs.gloo()
     judged = Evidence(made.run, made.profile)
-    tiles = {tile.title: tile for tile in verdict(Shown(judged, frames(judged), {}))["tiles"]}
+    tiles = {tile.title: tile for tile in verdict(PageInput(judged, frames(judged), {}))["tiles"]}
     for title in ("Share of the rails' rate", "Adapters left out?"):
-        assert (tiles[title].answer, tiles[title].status) == ("not applicable", Status.SKIP)
+        assert (tiles[title].answer, tiles[title].status) == ("not applicable", Status.NOT_APPLICABLE)
         assert made.profile.name in tiles[title].text
 
 
 def test_a_run_of_which_nothing_has_a_floor_says_so_of_all_results():
     made = made_runs.gloo()
     judged = judge(made.run, made.profile)
-    tile = verdict(Shown(judged, frames(judged), {}))["tiles"][-1]
+    tile = verdict(PageInput(judged, frames(judged), {}))["tiles"][-1]
     assert (tile.title, tile.answer) == ("Floors", "for no result")
 
 
 def test_what_was_not_checked_or_not_measured_is_no_good_answer():
     def tiles_of(made):
         values = verdict(
-            Shown(Evidence(made.run, made.profile), frames(Evidence(made.run, made.profile)), {})
+            PageInput(Evidence(made.run, made.profile), frames(Evidence(made.run, made.profile)), {})
         )
         return {tile.title: tile for tile in values["tiles"]}
 
@@ -165,7 +165,7 @@ def test_the_port_of_a_problem_is_named_with_its_gpu_its_cable_and_its_errors(tm
         f"rail of GPU 3 · GUID {port.guid} · firmware {port.fw} · cable on leaf-04 port 17 · "
         "symbol_error +12,408 during the run"
     )
-    (label,) = rail_map(Shown(judged, frames(judged), {})).labels
+    (label,) = rail_map(PageInput(judged, frames(judged), {})).labels
     place, share = label.text.split(": ")
     assert place == "n1 mlx5_4/1" and f"runs at {share} of its peers' rate" in cause.sentence
 
@@ -186,7 +186,7 @@ def test_a_verdict_on_one_case_says_which(tmp_path):
 def test_the_sentence_the_tile_and_a_bar_say_the_same_share_of_the_target(tmp_path, nodes, seed):
     run = acceptance_run(tmp_path, nodes, seed=seed, noise=0.01, shares={("n1", "mlx5_4/1"): 0.5})
     judged = judge(run, LAMBDA)
-    view = verdict(Shown(judged, frames(judged), {}))
+    view = verdict(PageInput(judged, frames(judged), {}))
     tile = next(tile for tile in view["tiles"] if tile.title == "Share of 3200 Gb/s")
     name = tile.text.split(", ")[0].removeprefix("Ring ")
     (first, *_) = view["problems"]
@@ -211,7 +211,7 @@ def test_a_report_is_called_as_a_person_calls_the_cluster_or_by_its_nodes(tmp_pa
 def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     run = judge(acceptance_run(tmp_path), LAMBDA).run
     judged = Evidence(run, LAMBDA)
-    view = verdict(Shown(judged, frames(judged), {}))
+    view = verdict(PageInput(judged, frames(judged), {}))
     assert view["status"] is PASS and not view["problems"]
     assert view["sentence"].startswith("No fault was found in what was judged: Ring ")
     assert view["next"] == (
@@ -235,14 +235,14 @@ def test_where_nothing_failed_what_is_inconclusive_stands_on_the_first_page(tmp_
     lost = run.measurements[-1].case
     run = judge(replace(run, measurements=tuple(m for m in run.measurements if m.case != lost)), LAMBDA).run
     judged = Evidence(run, LAMBDA)
-    view = verdict(Shown(judged, frames(judged), {}))
+    view = verdict(PageInput(judged, frames(judged), {}))
     assert view["status"] is ERROR and view["sentence"].startswith("Nothing failed, but this is no PASS")
     shown = {each.verdict.check for each, *_ in view["problems"]}
     assert shown and all(each.status is ERROR for each, *_ in view["problems"])
 
 
 def test_only_layers_that_passed_are_said_to_show_that_it_is_left_out():
-    passed, failed, unknown, skipped = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
+    passed, failed, unknown, skipped = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.NOT_APPLICABLE
     assert by_layer([passed] * 4) == "shown by NCCL's setting, the list of devices, NCCL's log, byte counters"
     assert (
         by_layer([passed, passed, passed, failed])

@@ -13,7 +13,7 @@ from bench.store.sums import evidence_digest
 from bench.store.titles import save_titles
 from reports.frames import frames
 from reports.pdf import document, write_pdf
-from reports.summary import Shown
+from reports.summary import PageInput
 
 HOSTILE = '#read("/etc/passwd") $x$ *b* `raw` \\u{41} @ref <label> // comment \x1b[2J\n= heading'
 
@@ -21,7 +21,7 @@ HOSTILE = '#read("/etc/passwd") $x$ *b* `raw` \\u{41} @ref <label> // comment \x
 def judged(made, path):
     path.mkdir()
     run = judge(replace(made.run, path=path), made.profile).run
-    return run, Shown(Evidence(run, made.profile), frames(Evidence(run, made.profile)), {})
+    return run, PageInput(Evidence(run, made.profile), frames(Evidence(run, made.profile)), {})
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import mpi_jobs
+from bench.judge.errors_since_gate import since_gate
 from bench.judge.findings import Finding
-from bench.judge.since_gate import since_gate
 from bench.launch.hosts import HostEntry, read_hosts
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status, Verdict
-from bench.plan.names import GIVEN_UP
+from bench.plan.phase_names import GIVEN_UP
 from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
 from bench.run.time_limit import Failed, TookTooLong, within

@@ -17,7 +17,7 @@ from bench.judge.gpu_of_rank import foreseen
 from bench.model.typed_json import to_json
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Memory
-from bench.plan.names import SCREEN
+from bench.plan.phase_names import SCREEN
 from bench.plan.screening import groups
 from bench.probe.fabric.run_tools import ToolAnswer
 from bench.run.options import Options

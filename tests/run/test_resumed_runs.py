@@ -76,7 +76,7 @@ def test_a_killed_run_goes_on_at_its_missing_cases_and_is_whole_in_the_end(tmp_p
     run = load(out)
     assert len(case_progress(run).measured) == CASES and run.ended is not None
     assert run.earlier >= before.measured
-    assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.SKIP}
+    assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.NOT_APPLICABLE}
 
     again = mpi_jobs.railgauge("resume", out, more=told)
     assert again.returncode == 0 and f"complete: {CASES} of {CASES} cases are reused" in again.stdout
@@ -88,7 +88,7 @@ def whole(out):
     rows = [row for line in (out / JOURNAL).read_text().splitlines() if (row := json.loads(line))]
     measured = [row["case"] for row in rows if row["kind"] == "measurement"]
     assert len(measured) == len(set(measured)) == CASES and run.ended is not None
-    assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.SKIP}
+    assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.NOT_APPLICABLE}
     return run
 
 

@@ -13,7 +13,7 @@ from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, fit_to_budget, step_phase
-from bench.plan.names import BUDGET, FIRST, GIVEN_UP
+from bench.plan.phase_names import BUDGET, FIRST, GIVEN_UP
 from bench.plan.screening import ScreeningTask, most_steps, step
 from bench.store import Plan, load
 from bench.store.rows import row_of
@@ -84,7 +84,7 @@ def test_a_healthy_screening_clears_the_ports_and_does_not_pass_for_the_paths_it
     (bound,) = of(run, "limits.rail_rate")
     assert bound.status is Status.PASS
     (rails,) = of(run, "blame.rails")
-    assert rails.status is Status.SKIP
+    assert rails.status is Status.NOT_APPLICABLE
     assert "screened" in rails.measured
 
 

@@ -224,7 +224,7 @@ def test_a_run_whose_beginning_was_cut_off_is_still_its_users_own(tmp_path, begu
         assert len(done) == renamed and not_own(recorder.path) == ""
 
 
-class Watcher(Told):
+class ProgressDisplay(Told):
     """Looks at the disk when it is told the verdict."""
 
     def __init__(self, synced):
@@ -244,13 +244,13 @@ def test_all_evidence_is_on_the_disk_before_a_verdict_is_said(tmp_path, synced):
     with Recorder(path, again=True) as recorder:
         write_evidence(recorder)
         recorder.log("collectives.0.log", "NCCL INFO")
-    watcher = Watcher(synced)
-    assert finish(path, runs.LOCAL, watcher, None) == 0
-    assert watcher.unsynced == set()
+    display = ProgressDisplay(synced)
+    assert finish(path, runs.LOCAL, display, None) == 0
+    assert display.unsynced == set()
 
 
 def test_a_disk_that_keeps_no_evidence_keeps_the_verdict_from_passing(folder, monkeypatch):
-    assert finish(folder, runs.LOCAL, Watcher({}), None) == 0
+    assert finish(folder, runs.LOCAL, ProgressDisplay({}), None) == 0
     fsync = os.fsync
 
     def broken(file):
@@ -259,5 +259,5 @@ def test_a_disk_that_keeps_no_evidence_keeps_the_verdict_from_passing(folder, mo
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", broken)
-    watcher = Watcher({})
-    assert finish(folder, runs.LOCAL, watcher, None) == 3
+    display = ProgressDisplay({})
+    assert finish(folder, runs.LOCAL, display, None) == 3

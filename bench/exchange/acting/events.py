@@ -1,6 +1,7 @@
 """Verdicts as health events in JSON, one a line, by NVSentinel's schema (data-models/protobufs/health_event.proto).
 
-Proto3's JSON mapping: names in camelCase, enums by name, a timestamp as RFC 3339. And as a plugin of Nagios says them.
+Proto3's JSON mapping: names in camelCase, enums by name, a timestamp as RFC 3339.
+``nagios`` prints them as a plugin of Nagios does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from bench.store import Run
 
 # GitHub drops the whole summary of a step beyond 1024 KiB; a little is left for what other tools append
 CAP = 1000 << 10
-MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.INCONCLUSIVE: "❓", Status.SKIP: "⏭️"}
+MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.INCONCLUSIVE: "❓", Status.NOT_APPLICABLE: "⏭️"}
 MOST = 20  # problems by their sentences
 LONGEST = 2000  # characters of one cell: a message may carry a log's line
 
@@ -66,7 +66,7 @@ def _groups(run: Run, problems: Problems) -> Iterable[tuple[str, Sequence[Verdic
         (Status.FAIL, "Failed"),
         (Status.INCONCLUSIVE, "Inconclusive"),
         (None, "Follow from these"),
-        (Status.SKIP, "Not applicable"),
+        (Status.NOT_APPLICABLE, "Not applicable"),
         (Status.PASS, "Passed"),
     ):
         found = [

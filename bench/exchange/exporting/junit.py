@@ -19,7 +19,7 @@ from bench.store import Run
 
 # what XML 1.0 cannot hold, not even escaped
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_CHILD = {Status.FAIL: "failure", Status.INCONCLUSIVE: "error", Status.SKIP: "skipped"}
+_CHILD = {Status.FAIL: "failure", Status.INCONCLUSIVE: "error", Status.NOT_APPLICABLE: "skipped"}
 
 
 def junit(run: Run) -> str:
@@ -59,7 +59,7 @@ def _suite(
         {
             "name": _text(f"railgauge.{check}"),
             **_counts(verdicts),
-            "skipped": str(sum(verdict.status is Status.SKIP for verdict in verdicts)),
+            "skipped": str(sum(verdict.status is Status.NOT_APPLICABLE for verdict in verdicts)),
             "timestamp": began,
             "hostname": _text(run.manifest.nodes[0] if run.manifest.nodes else "unknown"),
             "id": str(number),
@@ -82,7 +82,7 @@ def _case(verdict: Verdict, name: str, message: str) -> xml.Element:
     said = "\n".join((message, *verdict.evidence))
     if verdict.status in _CHILD:
         child = xml.SubElement(case, _CHILD[verdict.status], {"message": _text(message)})
-        if verdict.status is not Status.SKIP:
+        if verdict.status is not Status.NOT_APPLICABLE:
             child.set("type", _text(verdict.check))
         child.text = _text(said)
     else:

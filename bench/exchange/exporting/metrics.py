@@ -85,7 +85,7 @@ def _info(of: MeteredRun) -> Iterable[Sample]:
 
 def _status(of: MeteredRun) -> Iterable[Sample]:
     now = status(of.judged)
-    return (((each.value,), float(each is now)) for each in Status if each is not Status.SKIP)
+    return (((each.value,), float(each is now)) for each in Status if each is not Status.NOT_APPLICABLE)
 
 
 def _verdicts(of: MeteredRun) -> Iterable[Sample]:

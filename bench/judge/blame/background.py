@@ -19,10 +19,10 @@ from bench.model.measurement import Rank
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, Role, members, missing, roles
 from bench.model.units import show_rate
-from bench.plan.names import INSIDE
+from bench.plan.phase_names import INSIDE
 from bench.store.rows import Row
 
-from . import Background, Inside, Symptom
+from . import Background, NvlinkRate, Symptom
 
 # errors that are counted where they are: what a port received broken, or its own link's. Losses that the
 # sender counts wherever they are (timeouts, retransmissions) speak against nobody.
@@ -134,7 +134,7 @@ def inside(
     ranks: Sequence[Rank],
     names: Sequence[str],
     gpus: Mapping[int, int | None],
-) -> Iterator[Inside]:
+) -> Iterator[NvlinkRate]:
     """The best rate of each GPU with any neighbour, so that one bad neighbour speaks against no other GPU.
 
     ``gpus``: the place of each rank's GPU in its node, where that is known; else it is called by its local rank.
@@ -151,4 +151,6 @@ def inside(
         rank, told = where[number], [rate for rate in rates if math.isfinite(rate)]
         best = median(sorted(told)[-2:]) if told else math.nan
         gpu = gpus.get(number)
-        yield Inside(rank.node, names[rank.local_rank], str(rank.local_rank if gpu is None else gpu), best)
+        yield NvlinkRate(
+            rank.node, names[rank.local_rank], str(rank.local_rank if gpu is None else gpu), best
+        )

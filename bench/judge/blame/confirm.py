@@ -77,7 +77,7 @@ def _settled(test: Test, m: Matrix, least: int) -> bool:
 def confirmations(
     suspects: Sequence[Fault], m: Matrix, limit: int, leaves: Leaves, least: int = LEAST
 ) -> tuple[Test, ...]:
-    """The transfers to measure again, deepest suspect first, at most ``limit``; ``pairs.pack`` packs.
+    """The transfers to measure again, deepest suspect first, at most ``limit``; ``bench.model.rounds.pack`` packs.
 
     Ports, nodes and leaves meet good nodes, each test another one where there are enough; a path is
     measured as it is; two ends that cannot be distinguished also meet across rails. Go through the whole

@@ -13,7 +13,7 @@ from statistics import median, median_low
 
 from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case, Rank, Window
-from bench.plan.names import STEADY, STEADY_AGAIN
+from bench.plan.phase_names import STEADY, STEADY_AGAIN
 from bench.plan.steady_load import WINDOW
 from bench.store import Run
 

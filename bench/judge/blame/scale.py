@@ -1,6 +1,6 @@
-"""What healthy is: the reference rate, the noise, and how small an effect may be named.
+"""The scale of blame: the rate of a healthy transfer, the noise, and the smallest loss that may be named.
 
-The reference is the middle of the fast cells, never the median of all: with four nodes half of all
+The reference is the median of the faster transfers, never of all: with four nodes half of all
 pairs contain a bad node, with two nodes all of them.
 """
 

@@ -52,7 +52,7 @@ class Symptom:
 
 
 @dataclass(frozen=True)
-class Inside:
+class NvlinkRate:
     """Bytes per second that the GPU of a node's rail reached inside its node (NVLink), off the network."""
 
     node: str
@@ -88,7 +88,7 @@ class Background:
     rails: tuple[str, ...] = ()
     leaves: Mapping[tuple[str, str], str] = field(default_factory=dict)
     symptoms: tuple[Symptom, ...] = ()
-    inside: tuple[Inside, ...] = ()
+    inside: tuple[NvlinkRate, ...] = ()
 
 
 @dataclass(frozen=True)

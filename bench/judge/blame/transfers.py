@@ -14,7 +14,7 @@ from bench.model.measurement import Case, Rank
 from bench.model.profile import Profile, Rails
 from bench.model.rails import can_cross
 from bench.model.rounds import pack
-from bench.plan.names import AGAIN, CROSS, FIRST, SCREEN
+from bench.plan.phase_names import AGAIN, CROSS, FIRST, SCREEN
 from bench.plan.screening import Ring, ScreeningTask, Step, step
 from bench.store.rows import Row
 

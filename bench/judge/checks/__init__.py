@@ -6,7 +6,15 @@ A check sees what the run folder holds and nothing else, so that any run can be 
 # each module adds its rows to CHECKS, in this order: what is there, how it is set up, what was measured
 from . import host, identities, ports, port_tables, mtu, pcie, gpus, kernel_log, versions, environment  # noqa: I001
 from . import exclusion_settings, own_log, fabric
-from . import exclusion_bytes, error_counters, pauses, throttling_and_mtu, coverage, correctness, imports
+from . import (
+    exclusion_bytes,
+    error_counters,
+    pauses,
+    throttling_and_mtu,
+    coverage,
+    correctness,
+    imported_results,
+)
 from . import (
     bounds,
     row_peers,

@@ -19,7 +19,7 @@ from bench.model.profile import Limit
 from bench.model.rails import members, nearest_rails, own_rails
 from bench.model.units import show_both, show_count, show_rate, show_share
 from bench.model.verdict import Status
-from bench.plan.names import FIRST, PINNED
+from bench.plan.phase_names import FIRST, PINNED
 from bench.plan.screening.rings import ring_text
 from bench.store import IMPORTED
 

@@ -19,7 +19,7 @@ from bench.model.stats import median_without, relative_width
 from bench.model.timings import Blocks
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound
-from bench.plan.names import INSIDE, LINKS, NODES, RERUN
+from bench.plan.phase_names import INSIDE, LINKS, NODES, RERUN
 from bench.store import IMPORTED
 from bench.store.rows import Row
 

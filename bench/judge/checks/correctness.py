@@ -17,10 +17,10 @@ from bench.model.measurement import Case, Mismatch, Window
 from bench.model.stats import quantile
 from bench.model.timings import Blocks
 from bench.model.units import show_count, show_seconds, show_some
-from bench.plan.names import STEADY, STEADY_AGAIN
+from bench.plan.phase_names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
 
-from .imports import is_import
+from .imported_results import is_import
 
 STALL, STALLED = 3.0, 0.05  # times the median block, and seconds longer: a stall, and no noise
 APART = 10.0  # times: calls back to back overlap, and single ones wait for each other, but not so much

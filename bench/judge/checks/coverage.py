@@ -12,11 +12,11 @@ from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
 from bench.model.units import show_count, show_some
-from bench.plan.names import WATCH, phase_words
+from bench.plan.phase_names import WATCH, phase_words
 from bench.store import UNWRITTEN, Phase
 from bench.store.case_progress import ANEW, COPY_AGAIN, can_resume, case_progress, goes_on
 
-from .imports import is_import
+from .imported_results import is_import
 
 COMMAND = "coverage.command"  # the verdict that says of a run that it is no acceptance test
 ALONE = ("run", "soak", "watch")  # commands of one phase, which measures what was asked for

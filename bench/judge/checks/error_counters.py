@@ -22,7 +22,7 @@ from bench.model.counters import HW, NET, PMA, TCP, Certainty, Growth, counter
 from bench.model.rails import Role as Device
 from bench.model.rails import by_port, rails_of
 from bench.model.units import show_count, show_share, show_some
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 from bench.store import Run
 from bench.store.case_progress import COPY_AGAIN
 

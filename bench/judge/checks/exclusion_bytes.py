@@ -26,7 +26,7 @@ from bench.model.groups import group_sizes
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, Role, by_port, rails_of, roles, used_as
 from bench.model.units import MEGA, show_rate, show_seconds, show_share, show_size
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 
 from .exclusion_settings import nothing_excluded
 

@@ -1,6 +1,6 @@
-"""What must carry nothing is left out: by NCCL's selector, by the census, and by NCCL's own log.
+"""Three proofs that NCCL leaves out the excluded devices: by its selector, the devices of each node, and its log.
 
-The fourth layer, the bytes on the excluded ports, stands in ``exclusion_bytes``.
+The fourth, the bytes on the excluded ports, stands in ``exclusion_bytes``.
 """
 
 from __future__ import annotations

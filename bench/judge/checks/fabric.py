@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
-from bench.judge.fabric.judged import judged
+from bench.judge.fabric.judge_fabric import judged
 from bench.judge.fabric.links import wanted_of
 from bench.judge.findings import Finding, Outcome
 from bench.judge.registry import check

@@ -14,7 +14,7 @@ from bench.judge.registry import check, unplanned
 from bench.judge.wire.counters import calls
 from bench.model.rails import joined, members
 from bench.model.units import show_seconds, show_size
-from bench.plan.names import AGAIN, FIRST, REPEATED, phase_words
+from bench.plan.phase_names import AGAIN, FIRST, REPEATED, phase_words
 
 from .pinned_rails import CHATTER, LEAST, SHARE, moved_on_rails
 

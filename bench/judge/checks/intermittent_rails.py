@@ -24,7 +24,7 @@ from bench.judge.registry import check
 from bench.model.measurement import Window
 from bench.model.rails import members
 from bench.model.units import show_both, show_count, show_seconds, show_share
-from bench.plan.names import STEADY, STEADY_AGAIN
+from bench.plan.phase_names import STEADY, STEADY_AGAIN
 
 from .correctness import longest_without_stall
 

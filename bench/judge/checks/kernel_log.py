@@ -13,7 +13,7 @@ from bench.model.kernel_log import KERNEL, KernelEvent, KernelLog, event, new_ev
 from bench.model.late_dataclass import dataclass
 from bench.model.rails import rails_of
 from bench.model.units import show_count, show_seconds
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 
 from .exclusion_bytes import nothing_begun
 

@@ -15,7 +15,7 @@ from bench.model.measurement import Rank
 from bench.model.rails import by_port, nearest_rails
 from bench.model.units import show_some
 from bench.nccl.log import LogProcess
-from bench.plan.names import CROSS
+from bench.plan.phase_names import CROSS
 
 
 def _no_nccl_ports(evidence: Evidence) -> str:

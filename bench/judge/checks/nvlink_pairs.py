@@ -11,7 +11,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.units import show_both, show_share
-from bench.plan.names import LINKS
+from bench.plan.phase_names import LINKS
 from bench.store.rows import Row
 
 LEAST = 0.85  # of the median pair: NVLink pairs of healthy nodes differ by a few per cent

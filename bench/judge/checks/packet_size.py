@@ -13,7 +13,7 @@ from bench.model.counter_table import PMA
 from bench.model.counters import Certainty, bytes_moved
 from bench.model.rails import Role, by_port, rails_of
 from bench.model.units import GIGA, show_count, show_size
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 
 LARGE = 16 << 20  # bytes: a phase whose messages are all that large moves whole packets
 ENOUGH = GIGA  # bytes of a port in a phase, beside which the packets of management and meetings are few

@@ -15,7 +15,7 @@ from bench.model.counters import ETHTOOL, HW, Growth
 from bench.model.late_dataclass import dataclass
 from bench.model.rails import rails_of
 from bench.model.units import show_share
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 
 from .exclusion_bytes import nothing_begun
 

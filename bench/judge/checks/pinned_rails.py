@@ -19,7 +19,7 @@ from bench.model.profile import Rails
 from bench.model.rails import rails_of
 from bench.model.units import MEGA, show_seconds, show_size
 from bench.model.verdict import Status
-from bench.plan.names import PINNED, phase_words
+from bench.plan.phase_names import PINNED, phase_words
 from bench.store import Phase
 
 from .exclusion_settings import by_log

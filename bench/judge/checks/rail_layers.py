@@ -31,7 +31,7 @@ def layers(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         return
     if found.status is Status.PASS:
         yield from (Finding(f"{row.node} {row.rail}", True, row.text, note=row.text) for row in found.rows)
-    elif found.status is Status.SKIP:
+    elif found.status is Status.NOT_APPLICABLE:
         rows = tuple(f"{row.node} {row.rail}: {row.text}" for row in found.rows)
         yield NotApplicable(
             found.text, evidence=rows, step=INSTALL if evidence.profile.verbs.mode == "auto" else ""

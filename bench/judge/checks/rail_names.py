@@ -1,4 +1,4 @@
-"""May the names be believed? Which GPU each rank has, and which rails each GPU: blame, charts and tables name these."""
+"""Is it certain which GPU each rank had, and which rails each GPU? Blame, charts and tables name them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from bench.judge.wire.counters import least_sent, most_moved, total_sent
 from bench.model.counters import bytes_moved
 from bench.model.rails import rails_of
 from bench.model.units import GIGA, show_share, show_size
-from bench.plan.names import STEADY, STEADY_AGAIN, phase_words
+from bench.plan.phase_names import STEADY, STEADY_AGAIN, phase_words
 
 PHASES = ("ring", "collectives")  # which load all rails of a node alike
 LEAST = (

@@ -1,4 +1,4 @@
-"""Does every row stand where its equals stand, and how many rows are held against nothing?"""
+"""Is any row slower than its equals, and how many rows have neither a bound nor equals?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.judge.row_peers import DIP, Comparison, contradictions, slow_talk
 from bench.model.units import show_count, show_rate, show_seconds, show_share, show_size
-from bench.plan.names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
+from bench.plan.phase_names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
 from bench.store.rows import Row
 
 from .bounds import who, with_ceiling

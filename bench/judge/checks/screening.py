@@ -10,7 +10,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check, unplanned
 from bench.model.units import show_count, show_seconds
-from bench.plan.names import BUDGET, GIVEN_UP, SCREEN
+from bench.plan.phase_names import BUDGET, GIVEN_UP, SCREEN
 from bench.plan.screening import MOST_IN_PAIRS, ScreenedFault
 
 NEXT = {

@@ -17,7 +17,7 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import CPU
 from bench.model.units import show_seconds, show_share, show_size
-from bench.plan.names import AGAIN, FIRST, phase_words
+from bench.plan.phase_names import AGAIN, FIRST, phase_words
 
 from .exclusion_bytes import nothing_begun
 

@@ -11,7 +11,7 @@ from bench.judge.wire import TargetReading, is_possible, of_row, of_target, why_
 from bench.model.profile import Limit
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Verdict
-from bench.plan.names import STEADY, STEADY_AGAIN
+from bench.plan.phase_names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
 
 from .bounds import missing

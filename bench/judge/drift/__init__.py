@@ -4,7 +4,7 @@
 """
 
 from bench.judge.drift.baseline import Baseline, DriftRules, Excess
-from bench.judge.drift.judge import QUANTITIES, Label, SeriesFinding, attribute, judge
+from bench.judge.drift.judge_series import QUANTITIES, Label, SeriesFinding, attribute, judge
 from bench.judge.drift.replay import Mark, replay
 from bench.judge.drift.steps import LevelStep, NoRuptures, steps
 from bench.judge.drift.wording import series_verdict

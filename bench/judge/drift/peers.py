@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
-from bench.judge.drift.judge import Label
+from bench.judge.drift.judge_series import Label
 from bench.judge.drift.robust import spread, tail
 from bench.model.late_dataclass import dataclass
 from bench.model.units import show_share
@@ -74,7 +74,7 @@ def compare_with_peers(
     if len(measured) < rules.least:
         few = f"{len(measured)} of {rules.least} subjects that a comparison needs"
         return missing + tuple(
-            PeerFinding(subject, value, Label.INSUFFICIENT, Status.SKIP, few)
+            PeerFinding(subject, value, Label.INSUFFICIENT, Status.NOT_APPLICABLE, few)
             for subject, value in measured.items()
         )
     compare = _comparison(list(measured.values()), better, rules)
@@ -105,10 +105,14 @@ def verdicts(
     """A row for every subject that is not ok, and one for the fleet, whose status is the overall one.
 
     ``fleet`` names it: ``c1 rails, all_reduce, 1 GiB``. Nothing to judge is one INCONCLUSIVE row; too few to
-    compare are one SKIP row.
+    compare are one NOT APPLICABLE row.
     """
-    if standings and all(item.status is Status.SKIP for item in standings):
-        return (Verdict(CHECK, fleet, Status.SKIP, standings[0].reason, source="the same night's median"),)
+    if standings and all(item.status is Status.NOT_APPLICABLE for item in standings):
+        return (
+            Verdict(
+                CHECK, fleet, Status.NOT_APPLICABLE, standings[0].reason, source="the same night's median"
+            ),
+        )
     rows = tuple(_row(fleet, item, show, rules) for item in standings if item.label is not Label.OK)
     healthy = [item for item in standings if item.label is Label.OK]
     figures = [item.value for item in standings if item.change is not None]

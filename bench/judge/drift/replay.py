@@ -1,4 +1,4 @@
-"""What every night of a series was, when it was judged by the nights before it: the story behind a trend."""
+"""The label that each night of a series got, judged by the nights before it: what a chart of the trend shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.judge.drift.baseline import STANDARD, DriftRules
-from bench.judge.drift.judge import QUANTITIES, Label, held_against
+from bench.judge.drift.judge_series import QUANTITIES, Label, held_against
 from bench.judge.drift.levels import Levels
 from bench.model.late_dataclass import dataclass
 from bench.store.history.nights import Acceptance, Fingerprint, NightValue, Series

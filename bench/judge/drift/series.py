@@ -16,7 +16,7 @@ from bench.model.measurement import Case
 from bench.model.profile import Limit
 from bench.model.units import show_size
 from bench.model.verdict import Status
-from bench.plan.names import NODES, RERUN
+from bench.plan.phase_names import NODES, RERUN
 from bench.store.history import RecordedRun, Sample
 from bench.store.rows import Row
 

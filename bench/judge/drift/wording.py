@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from bench.judge.drift.baseline import Excess
-from bench.judge.drift.judge import QUANTITIES, Label, SeriesFinding
+from bench.judge.drift.judge_series import QUANTITIES, Label, SeriesFinding
 from bench.judge.drift.steps import LevelStep
 from bench.model.units import show_rate, show_seconds, show_share
 from bench.model.verdict import Status, Verdict

@@ -130,7 +130,7 @@ def _present(port: ExpectedPort, attachment: Attachment | None, fabric: Subnet, 
     if attachment is None:
         return verdict(Status.FAIL, "not on the fabric", "check its cable, transceiver and switch port")
     if attachment.switch is None and not _has_switch(fabric):
-        return verdict(Status.SKIP, "this fabric has no switch: the nodes are cabled to each other")
+        return verdict(Status.NOT_APPLICABLE, "this fabric has no switch: the nodes are cabled to each other")
     if attachment.switch is None:
         return verdict(Status.FAIL, "on no switch port", "check its cable, transceiver and switch port")
     return verdict(Status.PASS, f"on {where(attachment.switch)}")
@@ -207,7 +207,7 @@ def trunk_links(fabric: Subnet, width: int, rate: float, source: str) -> Iterato
             "fabric.trunk", "fabric", Status.PASS, measured, f"{width}X at {show_rate(rate, 'Gb/s')}", source
         )
     elif not judged:
-        status = Status.SKIP if fabric.rows else Status.INCONCLUSIVE
+        status = Status.NOT_APPLICABLE if fabric.rows else Status.INCONCLUSIVE
         yield Verdict("fabric.trunk", "fabric", status, "no link between two switches was seen")
 
 
@@ -222,7 +222,7 @@ def uplinks(fabric: Subnet) -> Iterator[Verdict]:
         yield Verdict(
             "fabric.uplinks",
             "fabric",
-            Status.SKIP,
+            Status.NOT_APPLICABLE,
             f"too few leaf switches have uplinks to compare them: {len(having)}",
         )
         return

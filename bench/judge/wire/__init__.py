@@ -1,4 +1,5 @@
-"""What measured rows mean on the wire: one reading a row, and three of the target that must agree.
+"""What measured rows mean on the wires. A *reading* is one such derived figure: one for each row, and three of what the
+nodes reached of the target (3200 Gb/s a node), which must agree.
 
 of_row(row, evidence)   algorithm used, network rate a node, share of the target, ceiling
 of_target(evidence)     port counters, forced Ring, rails point-to-point, side by side

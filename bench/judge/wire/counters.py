@@ -21,7 +21,7 @@ from bench.model.rails import LINK_LAYER
 from bench.model.stats import quantile
 from bench.model.timings import Blocks
 from bench.model.units import show_count, show_seconds
-from bench.plan.names import phase_words
+from bench.plan.phase_names import phase_words
 from bench.store import Run
 from bench.store.rows import Row
 

@@ -18,7 +18,7 @@ from bench.model.late_dataclass import dataclass
 from bench.model.rails import members
 from bench.model.run_folder_lines import PerftestTransfer
 from bench.model.units import show_both
-from bench.plan.names import FIRST
+from bench.plan.phase_names import FIRST
 
 from .counters import Undetermined, carried
 from .target import largest_rate
@@ -29,7 +29,7 @@ COUNTED = ("ring", "collectives")  # phases whose bytes on each rail are read, i
 @dataclass(frozen=True)
 class Figure:
     """One layer of one rail: bytes/s, NaN where there is none; ``text``: how it came about, or why there is
-    none. ``should``: it should be there, so that its absence is no SKIP.
+    none. ``should``: it should be there, so that its absence is no NOT APPLICABLE.
     """
 
     rate: float

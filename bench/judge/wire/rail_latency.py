@@ -10,7 +10,7 @@ from bench.measure.perftest.outcome import explained
 from bench.measure.perftest.results import of_lines
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.late_dataclass import dataclass
-from bench.plan.names import FIRST
+from bench.plan.phase_names import FIRST
 
 Place = tuple[str, str]
 """A node and its rail."""

@@ -22,7 +22,7 @@ from bench.model.late_dataclass import dataclass
 from bench.model.run_folder_lines import HOST
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status
-from bench.plan.names import FIRST
+from bench.plan.phase_names import FIRST
 
 from . import rail_figures as figures
 from .rail_figures import Figure, RailEvidence
@@ -93,7 +93,7 @@ class RailRow:
             return "; ".join(loss.text for loss in self.losses)
         if self.missing:
             return "; ".join(self.missing)
-        if self.status is Status.SKIP:
+        if self.status is Status.NOT_APPLICABLE:
             return self.figures[VERBS].text
         told = [f"{name} {show_rate(f.rate, 'Gb/s')}" for name, f in self.figures.items() if f.told]
         return ", ".join(told)
@@ -101,7 +101,7 @@ class RailRow:
 
 @dataclass(frozen=True)
 class RailLayers:
-    """The table, and why there is none (SKIP, or INCONCLUSIVE where it should be there)."""
+    """The table, and why there is none (NOT APPLICABLE, or INCONCLUSIVE where it should be there)."""
 
     rows: tuple[RailRow, ...]
     status: Status
@@ -115,7 +115,7 @@ def of_layers(evidence: Evidence) -> RailLayers:
     if not record.transfers and (not lines or record.left):
         left = record.left or evidence.skipped.get(FIRST) or "perftest did not run"
         must = evidence.profile.verbs.mode == "on"
-        return RailLayers((), Status.INCONCLUSIVE if must else Status.SKIP, left)
+        return RailLayers((), Status.INCONCLUSIVE if must else Status.NOT_APPLICABLE, left)
     view = RailEvidence(evidence, record)
     found = tuple(
         _row(view, node, port) for node in evidence.nodes for port in expected_ports(node, evidence.rails)
@@ -130,10 +130,13 @@ def _together(found: Sequence[RailRow], view: RailEvidence) -> tuple[Status, str
     for status, word in ((Status.FAIL, "lose in a layer"), (Status.INCONCLUSIVE, "cannot be determined")):
         if counts[status]:
             return status, f"{counts[status]} of {len(found)} rails {word}"
-    if counts[Status.SKIP]:
+    if counts[Status.NOT_APPLICABLE]:
         lacking = [tool for tool in view.record.tools if tool.missing]
         why = lacking[0].missing if lacking else "no other node takes part"
-        return Status.SKIP, f"{len(lacking)} of {len(view.evidence.nodes)} nodes cannot be measured: {why}"
+        return (
+            Status.NOT_APPLICABLE,
+            f"{len(lacking)} of {len(view.evidence.nodes)} nodes cannot be measured: {why}",
+        )
     return Status.PASS, f"{len(found)} of {len(found)} rails lose nothing above what is normal in any layer"
 
 
@@ -153,7 +156,7 @@ def _status(seen: Mapping[str, Figure], losses: Sequence[LayerLoss]) -> Status:
         return Status.FAIL
     if any(not each.told and each.should for each in seen.values()):
         return Status.INCONCLUSIVE
-    return Status.PASS if seen[VERBS].told else Status.SKIP
+    return Status.PASS if seen[VERBS].told else Status.NOT_APPLICABLE
 
 
 def _losses(view: RailEvidence, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[LayerLoss]:

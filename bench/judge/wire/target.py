@@ -22,7 +22,7 @@ from bench.model.late_dataclass import dataclass
 from bench.model.packets import HEALTHY, efficiency
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound, Status
-from bench.plan.names import UNEVEN_PHASES, phase_words
+from bench.plan.phase_names import UNEVEN_PHASES, phase_words
 
 from .counters import MTU, Carried, Undetermined, carried
 from .group_shape import node_names
@@ -57,8 +57,8 @@ class TargetReading:
 class TargetReadings:
     """All readings and what they say together.
 
-    status   SKIP there is nothing to read; INCONCLUSIVE fewer than two, or they disagree; FAIL they agree on too
-             little; PASS they agree on enough
+    status   NOT APPLICABLE there is nothing to read; INCONCLUSIVE fewer than two, or they disagree; FAIL they agree
+             on too little; PASS they agree on enough
     odd      the reading that disagrees with the others; "" where none does, or which cannot be determined
     """
 
@@ -77,13 +77,17 @@ def of_target(evidence: Evidence) -> TargetReadings:
     """The readings of a run."""
     rails, profile = evidence.rails, evidence.profile
     if evidence.node_count < 2:
-        return TargetReadings(rails.target, (), Status.SKIP, "", "one node: nothing crosses the rails")
+        return TargetReadings(
+            rails.target, (), Status.NOT_APPLICABLE, "", "one node: nothing crosses the rails"
+        )
     if rails.open:
         step = f"railgauge profiles {profile.name} > mine.toml, fill it in, then: --profile ./mine.toml"
         text = f"the profile leaves open: {rails.open}"
         return TargetReadings(None, (), Status.INCONCLUSIVE, "", text, "a target", profile.name, step)
     if rails.target is None or not rails.count:
-        return TargetReadings(None, (), Status.SKIP, "", f"the profile {profile.name} names no target")
+        return TargetReadings(
+            None, (), Status.NOT_APPLICABLE, "", f"the profile {profile.name} names no target"
+        )
     target = rails.target
     found = (
         _counters(evidence, target),

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import torch
 
-from bench.model.collectives import Origin
+from bench.model.collectives import BlockSource
 from bench.model.elements import FACTOR, MODULUS, PERIOD, SHIFT, STEP, Element, Pattern, Reduction, tolerance
 from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Mismatch
@@ -43,7 +43,7 @@ class Data:
             part.copy_(_of(tile, low, part))
 
     def wrong(
-        self, received: torch.Tensor, truth: Sequence[Origin], rank: int, repetition: int
+        self, received: torch.Tensor, truth: Sequence[BlockSource], rank: int, repetition: int
     ) -> tuple[int, Mismatch | None]:
         """Elements of ``received`` that differ from the truth, and the first of them."""
         size = received.numel() // max(1, len(truth))
@@ -70,7 +70,7 @@ class Data:
         return self._count(parts, rank, 0)
 
     def block(
-        self, like: torch.Tensor, origin: Origin, repetition: int, count: int, stride: int
+        self, like: torch.Tensor, origin: BlockSource, repetition: int, count: int, stride: int
     ) -> torch.Tensor:
         """Every ``stride``-th element of a block of ``count`` elements, as it is sent (one rank) or reduced."""
         period = self._tile(like, origin.ranks, repetition, 0)

@@ -2,8 +2,8 @@
 
 ``dist.new_group`` chooses the interface by an environment variable and names pairs so that a later
 group of the same two ranks finds the addresses of the earlier one in the store. So the pair is built
-from its parts, under a name of its own, and speaks as much of torch.distributed's words as a
-collective's row and the timing loop use.
+from its parts, under a name of its own, and offers those functions of torch.distributed that a collective's
+row and the timing loop call.
 """
 
 from __future__ import annotations

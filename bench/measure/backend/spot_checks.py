@@ -12,7 +12,7 @@ import torch
 
 from bench.measure.backend.buffers import Buffers
 from bench.measure.backend.correctness import POISON, Data
-from bench.model.collectives import Origin
+from bench.model.collectives import BlockSource
 from bench.model.late_dataclass import dataclass, field
 from bench.model.measurement import Mismatch
 
@@ -26,7 +26,7 @@ class Spots:
 
     data: Data
     buffers: Buffers
-    truth: tuple[Origin, ...]
+    truth: tuple[BlockSource, ...]
     place: int
     count: int
     accumulates: bool
@@ -49,7 +49,7 @@ class Spots:
     def choose(self, repetition: int) -> None:
         """Make the data of this repetition, and what must come of it."""
         send, recv = self.buffers.send[0], self.buffers.recv[0]
-        own = [Origin((self.place,), block) for block in range(send.numel() // self.count)]
+        own = [BlockSource((self.place,), block) for block in range(send.numel() // self.count)]
         self._sent = self._blocks(send, own, repetition).to(send.dtype)
         self._wanted = self._blocks(recv, self.truth, repetition)
         self.lay(0)

@@ -15,7 +15,7 @@ from bench.measure.backend.correctness import POISON, Data
 from bench.measure.backend.group import Group
 from bench.measure.backend.spot_checks import Spots
 from bench.measure.loop import Launch, Verify
-from bench.model.collectives import Origin
+from bench.model.collectives import BlockSource
 from bench.model.late_dataclass import dataclass, replace
 from bench.model.measurement import Mismatch
 
@@ -39,7 +39,7 @@ class Verifier(Verify):
     group: Group
     buffers: Buffers
     data: Data
-    truth: tuple[Origin, ...]
+    truth: tuple[BlockSource, ...]
     shared: bool
     accumulates: bool
     launch: Launch

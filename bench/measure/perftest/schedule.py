@@ -26,7 +26,7 @@ ROUND = 4 * (SECONDS + START) + 2 * START
 
 
 @dataclass(frozen=True)
-class Leg:
+class PlannedTransfer:
     """One transfer that is to be made: ``sender`` writes to ``receiver``."""
 
     round: int
@@ -36,7 +36,7 @@ class Leg:
 
     @property
     def key(self) -> str:
-        """A key that no other leg of the same round and direction has."""
+        """A key that no other transfer of the same round and direction has."""
         return f"{self.sender.node} {self.sender.name} > {self.receiver.node} {self.receiver.name}"
 
 
@@ -103,10 +103,10 @@ def legs(
     tools: Mapping[str, PerftestTool],
     profile: Profile,
     gpus: bool,
-) -> tuple[Leg, ...]:
+) -> tuple[PlannedTransfer, ...]:
     """All transfers of a round in one direction. ``gpus``: the run is on GPUs, and a whole node is this job's."""
     return tuple(
-        Leg(number, way, *(sides if way == THERE else sides[::-1]))
+        PlannedTransfer(number, way, *(sides if way == THERE else sides[::-1]))
         for one, other in turn
         for sides in _sides(nodes[one], nodes[other], tools, profile.rails, gpus)
     )

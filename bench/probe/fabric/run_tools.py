@@ -1,6 +1,6 @@
 """Runs the three fabric tools, each with a time limit. The only module here that touches the machine.
 
-A tool that is not installed or may not open the management device is SKIP with the reason: most tenants may
+A tool that is not installed or may not open the management device is NOT APPLICABLE with the reason: most tenants may
 not ask. Anything else that is not a whole answer is INCONCLUSIVE, exit status 0 or not.
 """
 
@@ -59,7 +59,7 @@ class ToolAnswer:
 
 
 _NEXT = {
-    Status.SKIP: "install infiniband-diags and run as root on a node that may ask the subnet",
+    Status.NOT_APPLICABLE: "install infiniband-diags and run as root on a node that may ask the subnet",
     Status.INCONCLUSIVE: "see which part of the fabric is silent, then ask again",
 }
 Run = Callable[[Sequence[str], float], ToolExit]
@@ -93,7 +93,7 @@ def ask(command: Sequence[str], limit: float = 120.0, run: Run = run) -> ToolAns
         why = (
             "is not installed" if isinstance(error, FileNotFoundError) else f"cannot be run: {error.strerror}"
         )
-        return ToolAnswer(command, Status.SKIP, f"{command[0]} {why}")
+        return ToolAnswer(command, Status.NOT_APPLICABLE, f"{command[0]} {why}")
     status, reason = _judged(command, ended, limit)
     return ToolAnswer(command, status, reason, ended.out, ended.err)
 
@@ -107,7 +107,7 @@ def _judged(command: tuple[str, ...], ended: ToolExit, limit: float) -> tuple[St
         return Status.INCONCLUSIVE, f"no answer within {limit:g} s"
     if not ended.out.strip() or ended.code not in _good_codes(command):
         if _NO_DEVICE.search(ended.err):
-            return Status.SKIP, f"the management device could not be opened: {last}"
+            return Status.NOT_APPLICABLE, f"the management device could not be opened: {last}"
         said = "an empty answer" if not ended.out.strip() else "an answer"
         return Status.INCONCLUSIVE, f"{said} with exit status {ended.code}: {last}"
     if silent:

@@ -70,7 +70,7 @@ class NightValue:
 
     @property
     def measured(self) -> bool:
-        """Whether there is a figure to judge; an INCONCLUSIVE or SKIP measurement has none, whatever it says."""
+        """Whether there is a figure to judge; one that is INCONCLUSIVE or NOT APPLICABLE has none, whatever it says."""
         return usable(self.value) and self.status in (Status.PASS, Status.FAIL)
 
 

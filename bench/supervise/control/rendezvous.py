@@ -1,8 +1,8 @@
 """How the supervisors come together: the first rank of each node dials rank 0, the others of its node dial that one.
 
 Rank 0 listens only until all ranks are connected to it or behind the first ranks of their nodes, and these listen only
-until rank 0 begins. In a tree (see places) rank 0 and those with other nodes behind them listen to the end: rank 0 for
-ranks that come again, by a secret of their own, these for ranks that rank 0 sends there.
+until rank 0 begins. In a tree (``tree_places``) rank 0 and those with other nodes behind them listen to the end: rank 0
+for ranks that come again, by a secret of their own, these for ranks that rank 0 sends there.
 
 While somebody listens a stranger can hold one of WAITING_ROOM places for ANSWER_SECONDS and send 52 bytes at most
 before the connection is closed. When all places are taken, the address that holds most of them loses its oldest one, so

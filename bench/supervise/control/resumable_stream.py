@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from .connection import WAITING, Connection
-from .frames import HEAD, SEALED, framed, messages_in
+from .message_frames import HEAD, SEALED, framed, messages_in
 from .sealed_frames import (
     LENGTH,
     LONGEST,

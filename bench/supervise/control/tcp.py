@@ -33,7 +33,7 @@ from typing import Protocol
 
 from . import tree_places
 from .connection import Connection
-from .frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
+from .message_frames import BEAT, HEAD, ROW, SEALED, Message, framed, messages_in, parsed
 from .mpi import Mpi
 from .resumable_stream import (
     RELAY_HEARTBEAT_SECONDS,
@@ -68,7 +68,7 @@ class NewPlace(Protocol):
     def settle(self, control: Control) -> None: ...
 
 
-class WayBack(Protocol):
+class RouteSearch(Protocol):
     """A search for rank 0: the new place, once there is one, or why rank 0 is gone."""
 
     @property
@@ -99,7 +99,7 @@ class Control:
     listener: OpenPort | None = None  # of the first rank of a node, until rank 0 begins
     # in a tree, to the end: of rank 0, and of a rank with others behind it
     open_listener: OpenPort | None = None
-    search: Callable[[bytes], WayBack] | None = None  # how a rank behind another node calls rank 0 again
+    search: Callable[[bytes], RouteSearch] | None = None  # how a rank behind another node calls rank 0 again
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Control:
         self._carried: set[int] = set()
         self._pulsing, self._pulse_at, self._ended = False, 0.0, threading.Event()
         self._turn = time.monotonic()  # when it last looked for messages
-        self._search: WayBack | None = None
+        self._search: RouteSearch | None = None
         self._calling = threading.Lock()
         self._heard: dict[int, float] = {}
         self._looked = time.monotonic()

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from bench.model.late_dataclass import asdict, dataclass
 
 from .connection import Connection
-from .frames import parsed
+from .message_frames import parsed
 from .resumable_stream import ResumableStream, Route
 
 FAN_OUT = 32

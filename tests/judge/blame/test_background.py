@@ -15,13 +15,13 @@ from bench.judge.evidence import Evidence
 from bench.judge.leaves import leaves
 from bench.judge.rails_of_rank import rail_names
 from bench.model.counters import Snapshot
-from bench.model.facts import Near
+from bench.model.facts import GpuToHca
 from bench.model.profile import Rails
 from bench.model.rails import own_rails
 from bench.model.run_folder_lines import CounterLine
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance
-from bench.plan.names import INSIDE
+from bench.plan.phase_names import INSIDE
 from bench.probe.fabric.ask_all import SubnetAnswers, seen
 from bench.probe.fabric.run_tools import ToolAnswer
 from bench.store import FABRIC, LOGS, load
@@ -45,7 +45,7 @@ def test_where_the_tree_does_not_tell_the_order_of_the_rails_counts():
     told = replace(
         blind,
         topology=tuple(
-            Near(g, f"mlx5_{at}", "PIX" if at == 8 - g else "SYS") for g in range(8) for at in range(9)
+            GpuToHca(g, f"mlx5_{at}", "PIX" if at == 8 - g else "SYS") for g in range(8) for at in range(9)
         ),
     )
     assert own_rails(told, LAMBDA.rails) == ALONE[::-1]

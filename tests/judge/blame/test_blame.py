@@ -15,7 +15,7 @@ from bench.judge.blame import (
     Answer,
     Background,
     BlameRules,
-    Inside,
+    NvlinkRate,
     PairRate,
     Subject,
     Symptom,
@@ -23,7 +23,7 @@ from bench.judge.blame import (
     blame,
     confirmations,
 )
-from bench.judge.blame.judge import suspected
+from bench.judge.blame.find_culprits import suspected
 from bench.judge.blame.matrix import matrix
 from bench.model.rounds import rounds
 from bench.model.verdict import Status
@@ -326,7 +326,7 @@ def test_a_lossy_port_is_named_and_not_the_peer_that_it_slows_down() -> None:
 
 def test_a_port_whose_gpu_is_slow_inside_its_node_is_the_gpu() -> None:
     runs = tuple(
-        Inside(node, rail, str(i), 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
+        NvlinkRate(node, rail, str(i), 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
         for node in names(4)
         for i, rail in enumerate(tracks(4))
     )

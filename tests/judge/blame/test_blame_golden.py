@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.judge.blame import Background, BlameRules, Inside, Symptom, blame, confirmations
-from bench.judge.blame.judge import suspected
+from bench.judge.blame import Background, BlameRules, NvlinkRate, Symptom, blame, confirmations
+from bench.judge.blame.find_culprits import suspected
 from bench.judge.blame.matrix import matrix
 from golden import Golden, opened, shown
 from test_blame import (
@@ -32,7 +32,7 @@ from test_blame import (
 
 LEAVES = {(f"n{at}", rail): f"{rail}-leaf{at // 4}" for at in range(16) for rail in tracks(4)}
 INSIDE = tuple(
-    Inside(node, rail, str(at), 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
+    NvlinkRate(node, rail, str(at), 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
     for node in names(4)
     for at, rail in enumerate(tracks(4))
 )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.judge.blame import Background, Inside, PairRate, Subject, blame, confirmations
+from bench.judge.blame import Background, NvlinkRate, PairRate, Subject, blame, confirmations
 from bench.judge.blame import transfers as paths
 from bench.judge.blame.confirm import CHANCE, LEAST, MOST, repeats_needed
 from bench.judge.blame.matrix import matrix
@@ -154,7 +154,7 @@ def test_as_many_looks_are_needed_as_leave_chance_no_name(often, few):
 
 def test_a_gpu_that_was_slow_in_one_run_inside_its_node_is_suspected_and_in_two_named():
     runs = tuple(
-        Inside(node, rail, str(at), 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
+        NvlinkRate(node, rail, str(at), 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
         for node in names(4)
         for at, rail in enumerate(tracks(4))
     )
@@ -169,7 +169,7 @@ def test_a_gpu_that_was_slow_in_one_run_inside_its_node_is_suspected_and_in_two_
 
 def test_a_gpu_whose_name_is_not_known_is_not_hidden_by_a_slow_port_of_its_node():
     runs = tuple(
-        Inside(node, rail, "", 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
+        NvlinkRate(node, rail, "", 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
         for node in names(4)
         for rail in tracks(4)
     )

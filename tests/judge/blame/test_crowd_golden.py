@@ -16,7 +16,7 @@ from bench.judge.blame import (
     Answer,
     Background,
     BlameRules,
-    Inside,
+    NvlinkRate,
     PairRate,
     Symptom,
     Test,
@@ -24,14 +24,14 @@ from bench.judge.blame import (
     confirmations,
 )
 from bench.judge.blame.background import inside, symptoms
+from bench.judge.blame.find_culprits import explained_by, suspected
 from bench.judge.blame.intermittent import Ring, intermittent, steady_load
-from bench.judge.blame.judge import explained_by, suspected
 from bench.judge.blame.matrix import matrix
 from bench.judge.counter_windows import over_the_run
 from bench.model.measurement import Extra
 from bench.model.profile import Rails
 from bench.model.rounds import rounds
-from bench.plan.names import INSIDE
+from bench.plan.phase_names import INSIDE
 from bench.store.rows import row_of
 from golden import Golden, opened, shown
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, with_port
@@ -140,7 +140,7 @@ def cluster(seed: int) -> tuple[list[PairRate], Loss, BlameRules, Background, ra
         leaves=hung if seed % 2 else {},
         symptoms=(Symptom("n1", "mlx5_1", "symbol_error rose by 7"),) if seed % 3 == 1 else (),
         inside=tuple(
-            Inside(
+            NvlinkRate(
                 each, rail, rail[-1], dice.choice((400e9, 400e9, 400e9, 387e9, 388e9, 300e9, math.nan, -1.0))
             )
             for each, rail in places

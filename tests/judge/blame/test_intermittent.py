@@ -20,7 +20,7 @@ from bench.model.measurement import Case, Window
 from bench.model.profile import Profile, parse
 from bench.model.verdict import Status, Verdict
 from bench.plan import Job
-from bench.plan.names import STEADY
+from bench.plan.phase_names import STEADY
 from bench.plan.steady_load import WINDOW, steady, steady_again
 from bench.run.resume import planned_anew
 from bench.store import Phase, Plan, Recorder, load
@@ -385,9 +385,9 @@ def test_a_hole_in_a_burst_that_most_rails_share_makes_no_second_burst():
 @pytest.mark.parametrize(
     ("blamed", "status"),
     [
-        (Subject("path", "n2", "n3", "eth2"), Status.SKIP),
-        (Subject("path", "n1", "n2", "eth2"), Status.SKIP),
-        (Subject("path", "n0", "n1", "eth2"), Status.SKIP),
+        (Subject("path", "n2", "n3", "eth2"), Status.NOT_APPLICABLE),
+        (Subject("path", "n1", "n2", "eth2"), Status.NOT_APPLICABLE),
+        (Subject("path", "n0", "n1", "eth2"), Status.NOT_APPLICABLE),
         (Subject("path", "n2", "n3", "eth1"), Status.FAIL),
         (Subject("port", "n2", rail="eth2"), Status.FAIL),
     ],

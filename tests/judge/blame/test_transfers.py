@@ -11,7 +11,7 @@ from bench.judge.verdicts import judge
 from bench.model.measurement import Extra, Measurement
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
-from bench.plan.names import AGAIN, FIRST, REPEATED
+from bench.plan.phase_names import AGAIN, FIRST, REPEATED
 from bench.store import Phase, load
 from bench.store.rows import row_of
 
@@ -133,7 +133,7 @@ def test_a_bound_on_a_rail_is_held_against_every_transfer(tmp_path):
 
 def test_two_nodes_without_a_bound_are_compared_with_nothing_and_say_so(tmp_path):
     (verdict,) = blamed(run_of(tmp_path, nodes=2))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "two nodes" in verdict.measured
 
 

@@ -76,7 +76,7 @@ def test_a_throttled_node_fails_by_its_name_with_what_the_kernel_counted():
 @pytest.mark.parametrize(
     ("told", "wanted"),
     [
-        (None, Status.SKIP),
+        (None, Status.NOT_APPLICABLE),
         ((188, 0, 0), Status.PASS),
         ((188, 18, 9), Status.PASS),
         ((188, 19, 9), Status.FAIL),
@@ -94,7 +94,7 @@ def test_counters_that_nobody_recorded_do_not_say_that_there_is_no_quota():
 
 
 def test_a_run_without_measurements_is_not_judged():
-    assert status("growth.throttling", seen(pods(), backend="gloo", each=2), SOCKETS) is Status.SKIP
+    assert status("growth.throttling", seen(pods(), backend="gloo", each=2), SOCKETS) is Status.NOT_APPLICABLE
 
 
 BLAMED = Finding("n2 rail eth1", False, "runs at 60.0 % of its peers' rate", step="reseat")
@@ -237,7 +237,7 @@ def test_a_port_whose_packets_nobody_knows_is_no_pass_and_without_the_tool_the_c
     note = "ibv_devinfo: ibv_devinfo is not installed"
     without = [replace(each, notes=(note,)) for each in unknown]
     (skipped,) = judged("rails.mtu", seen(without), INFINIBAND)
-    assert skipped.status is Status.SKIP and "installed on no node" in skipped.measured
+    assert skipped.status is Status.NOT_APPLICABLE and "installed on no node" in skipped.measured
     assert status("rails.mtu", seen([without[0], unknown[1]]), INFINIBAND) is Status.INCONCLUSIVE
 
 
@@ -268,7 +268,7 @@ def test_a_roce_port_has_the_mtu_of_its_interface():
 
 
 def test_a_profile_without_rails_asks_for_no_mtu():
-    assert status("rails.mtu", seen(nodes(2)), replace(SOCKETS, rails=Rails())) is Status.SKIP
+    assert status("rails.mtu", seen(nodes(2)), replace(SOCKETS, rails=Rails())) is Status.NOT_APPLICABLE
 
 
 # who was lost

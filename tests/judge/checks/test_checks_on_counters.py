@@ -195,7 +195,7 @@ def test_neighbours_on_one_node_send_nothing_over_the_rails():
 
 
 def test_gloo_moves_nothing_over_rdma_so_silence_proves_nothing():
-    assert status("exclusion.bytes", after(same, backend="gloo")) is Status.SKIP
+    assert status("exclusion.bytes", after(same, backend="gloo")) is Status.NOT_APPLICABLE
     busy = moved("mlx5_0/1", "counters", port_xmit_data=BUSY)
     assert status("exclusion.bytes", after(busy, backend="gloo")) is Status.FAIL
 
@@ -219,11 +219,11 @@ def test_what_excludes_nothing_is_skipped_with_the_reason():
     without = [replace(each, ports=each.ports[1:]) for each in nodes(2)]
     for want, machines in ((LOCAL, nodes(2)), (nothing, without)):
         (verdict,) = judged("exclusion.bytes", after(same, machines), want)
-        assert verdict.status is Status.SKIP
+        assert verdict.status is Status.NOT_APPLICABLE
         assert verdict.measured
     assert status("exclusion.bytes", after(same), nothing) is Status.PASS  # mlx5_0 is no rail, and is judged
-    assert status("exclusion.bytes", after(same, without)) is Status.SKIP
-    assert status("exclusion.bytes", seen(nodes(2))) is Status.SKIP
+    assert status("exclusion.bytes", after(same, without)) is Status.NOT_APPLICABLE
+    assert status("exclusion.bytes", seen(nodes(2))) is Status.NOT_APPLICABLE
 
 
 def test_the_floor_is_far_below_what_a_rail_carries():
@@ -355,7 +355,7 @@ def test_growth_beside_the_rails_is_told_and_fails_nothing():
     evidence = after(moved("mlx5_0/1", "counters", symbol_error=5))
     assert status("growth.errors", evidence) is Status.PASS
     (verdict,) = judged("growth.others", evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "n0 mlx5_0/1: symbol_error grew by 5" in verdict.evidence[0]
 
 
@@ -363,7 +363,7 @@ def test_congestion_is_told_and_fails_nothing():
     evidence = after(moved("mlx5_3/1", "counters", port_xmit_wait=10**6))
     assert status("growth.errors", evidence) is Status.PASS
     (verdict,) = judged("growth.congestion", evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "n0 mlx5_3/1: port_xmit_wait grew by 1000000" in verdict.evidence[0]
 
 
@@ -386,7 +386,7 @@ def test_drops_of_a_socket_rail_fail(name):
 def test_retransmissions_fail_socket_rails_from_one_percent(again, sent, expected):
     change = moved("tcp", "tcp", RetransSegs=again, OutSegs=sent)
     assert status("growth.retransmissions", after(change, [pod(0), pod(1)]), SOCKETS) is expected
-    assert status("growth.retransmissions", after(change)) is Status.SKIP
+    assert status("growth.retransmissions", after(change)) is Status.NOT_APPLICABLE
 
 
 def test_where_tcp_is_beside_the_rails_the_node_that_sent_most_again_is_said():
@@ -405,8 +405,8 @@ def test_tcp_that_cannot_be_read_is_an_error_on_socket_rails():
 )
 def test_the_local_profile_is_told_what_grew_and_fails_nothing(name):
     evidence = after(moved("eth0", "statistics", rx_errors=9), [pod(0), pod(1)], backend="gloo")
-    assert status(name, evidence, LOCAL) is Status.SKIP
-    assert status(name, seen([node()], backend="gloo"), LOCAL) is Status.SKIP
+    assert status(name, evidence, LOCAL) is Status.NOT_APPLICABLE
+    assert status(name, seen([node()], backend="gloo"), LOCAL) is Status.NOT_APPLICABLE
 
 
 def test_clocks_are_compared_by_the_snapshots_where_there_are_some():

@@ -79,7 +79,7 @@ DOWN = (*LINKS[:5], replace(LINKS[5], active=False), *LINKS[6:])
 def test_a_healthy_cluster_passes_every_early_check():
     evidence = seen(nodes(2))
     verdicts = [verdict for name in EARLY for verdict in judged(name, evidence)]
-    assert {verdict.status for verdict in verdicts} == {Status.PASS, Status.SKIP}
+    assert {verdict.status for verdict in verdicts} == {Status.PASS, Status.NOT_APPLICABLE}
     silent = {name for name in EARLY if not judged(name, evidence)}
     assert not silent
     passed = {verdict.check for verdict in verdicts if verdict.status is Status.PASS}
@@ -355,7 +355,7 @@ SOCKETS = Profile(
         ("rails.state", {"carrier": False}, Status.FAIL),
         ("rails.rate", {}, Status.PASS),
         ("rails.rate", {"speed": 50 * GBIT}, Status.FAIL),
-        ("rails.rate", {"speed": None}, Status.SKIP),
+        ("rails.rate", {"speed": None}, Status.NOT_APPLICABLE),
         ("rails.count", {}, Status.PASS),
         ("rails.count", {"name": "eth7"}, Status.FAIL),
     ],
@@ -380,14 +380,14 @@ def test_a_full_counter_cannot_be_told():
 def test_a_port_that_is_no_rail_is_listed_with_its_state():
     one = with_port(node(0), "mlx5_0", state="DOWN")
     (verdict,) = judged("rails.others", seen([one, node(1)]))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "n0 mlx5_0/1: excluded by the profile (DOWN)" in verdict.evidence
 
 
 @pytest.mark.parametrize("name", ["host.acs", "host.iommu"])
 def test_a_virtual_machine_is_not_judged_by_its_hypervisor(name):
     bad = hop(1, acs=("SrcValid",))(with_host(node(0), virtual=True, iommu_groups={"DMA": 3}))
-    assert status(name, seen([bad])) is Status.SKIP
+    assert status(name, seen([bad])) is Status.NOT_APPLICABLE
     # a bare node beside it is
     assert status(name, seen([bad, node(1)])) is Status.PASS
 
@@ -397,7 +397,7 @@ def test_a_virtual_machine_shows_its_devices_link_and_no_more():
     assert status("pcie.link", seen([guest])) is Status.PASS
     blind = hop(0, speed=None)(guest)
     verdicts = judged("pcie.link", seen([blind]))
-    assert {verdict.subject: verdict.status for verdict in verdicts}["n0 mlx5_3/1"] is Status.SKIP
+    assert {verdict.subject: verdict.status for verdict in verdicts}["n0 mlx5_3/1"] is Status.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_the_probes_clocks_are_believed_as_far_as_they_can_be(offset, expected):
 
 
 def test_one_clock_is_compared_with_none():
-    assert status("host.clock", seen([node(0)])) is Status.SKIP
+    assert status("host.clock", seen([node(0)])) is Status.NOT_APPLICABLE
 
 
 def test_many_faults_are_not_told_one_by_one():

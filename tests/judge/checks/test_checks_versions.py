@@ -104,13 +104,16 @@ def test_a_node_that_differs_is_named(name, change, words):
 
 @pytest.mark.parametrize("name", ["versions.host", "versions.system", "versions.driver", "versions.software"])
 def test_one_node_has_no_other_to_differ_from(name):
-    assert status(name, seen([node()])) is Status.SKIP
+    assert status(name, seen([node()])) is Status.NOT_APPLICABLE
 
 
 def test_a_driver_nobody_tells_is_an_error_where_gpus_are_wanted():
     machines = [with_software(each, driver=None) for each in nodes(2)]
     assert status("versions.driver", seen(machines)) is Status.INCONCLUSIVE
-    assert status("versions.driver", seen([Node("a"), Node("b")], backend="gloo"), LOCAL) is Status.SKIP
+    assert (
+        status("versions.driver", seen([Node("a"), Node("b")], backend="gloo"), LOCAL)
+        is Status.NOT_APPLICABLE
+    )
 
 
 def test_a_version_that_differs_on_one_node_is_not_called_the_same_beside_that():
@@ -162,7 +165,7 @@ def test_a_rank_whose_environment_is_missing_leaves_it_open_although_the_others_
 def test_a_variable_that_pins_is_told_and_does_not_fail():
     evidence = seen(nodes(2), environment=everywhere(NCCL_ALGO="Ring"))
     verdicts = judged("environment.distortions", evidence)
-    assert [verdict.status for verdict in verdicts] == [Status.PASS, Status.SKIP]
+    assert [verdict.status for verdict in verdicts] == [Status.PASS, Status.NOT_APPLICABLE]
     assert "n0: NCCL_ALGO='Ring': pins what NCCL would choose" in verdicts[1].evidence
 
 
@@ -222,7 +225,7 @@ def test_a_rank_that_says_nothing_is_an_error():
     assert status("environment.ranks", evidence) is Status.INCONCLUSIVE
     evidence.run.manifest.environment.clear()
     assert status("environment.ranks", evidence) is Status.INCONCLUSIVE
-    assert status("environment.ranks", evidence, LOCAL) is Status.SKIP
+    assert status("environment.ranks", evidence, LOCAL) is Status.NOT_APPLICABLE
 
 
 def test_conf_files_that_differ_are_named():
@@ -237,7 +240,7 @@ def test_conf_files_that_differ_are_named():
 def test_a_conf_file_that_means_something_else_is_told():
     machines = [with_environment(each, files={"/etc/nccl.conf": "NCCL_IB_HCA = x\r\n"}) for each in nodes(2)]
     verdicts = judged("environment.files", seen(machines))
-    assert verdicts[-1].status is Status.SKIP
+    assert verdicts[-1].status is Status.NOT_APPLICABLE
     assert any("write no blank around '='" in note for note in verdicts[-1].evidence)
 
 

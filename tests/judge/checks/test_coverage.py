@@ -14,12 +14,17 @@ from bench.model.profile import load as load_profile
 from bench.model.profile import parse
 from bench.model.run_folder_lines import CounterLine
 from bench.model.verdict import Status
-from bench.plan.names import BUDGET, GIVEN_UP
+from bench.plan.phase_names import BUDGET, GIVEN_UP
 from bench.store import IMPORTED, Loss, Phase, Plan, Settings, TooLarge, load
 from bench.store.case_progress import ANEW
 from made_nodes import judged, nodes, seen, status
 
-PASS, FAIL, INCONCLUSIVE, SKIP = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
+PASS, FAIL, INCONCLUSIVE, NOT_APPLICABLE = (
+    Status.PASS,
+    Status.FAIL,
+    Status.INCONCLUSIVE,
+    Status.NOT_APPLICABLE,
+)
 Change = Callable[[Evidence], Evidence]
 
 
@@ -69,7 +74,7 @@ ROWS: list[tuple[str, Change, str, Status]] = [
     ("coverage.end", run(), "run", PASS),
     ("coverage.end", run(ended=None), "run", INCONCLUSIVE),
     ("coverage.end", run(notes=("line 7 of journal.jsonl is damaged",)), "run folder", INCONCLUSIVE),
-    ("coverage.budget", run(), "run", SKIP),
+    ("coverage.budget", run(), "run", NOT_APPLICABLE),
     ("coverage.budget", plan(skipped=((BUDGET, "10 m"),)), "run", PASS),
     ("coverage.budget", plan(skipped=((BUDGET, "10 m"), (GIVEN_UP, "pairs"))), "run", INCONCLUSIVE),
 ]  # fmt: skip
@@ -171,15 +176,18 @@ def test_a_row_on_the_wrong_side_of_its_bound_fails(healthy, check, quantity, li
     profile = parse(runs.LOCAL.text + bounded(quantity, limit), "bounded")
     assert {verdict.status for verdict in judged(check, healthy, profile)} == {wanted}
     assert status(check, run(measurements=())(healthy), profile) is INCONCLUSIVE
-    assert status(check, manifest(launcher=IMPORTED)(run(measurements=())(healthy)), profile) is SKIP
+    assert (
+        status(check, manifest(launcher=IMPORTED)(run(measurements=())(healthy)), profile) is NOT_APPLICABLE
+    )
 
 
 def test_rails_with_a_bound_that_were_not_measured_are_no_pass_where_there_is_another_node():
     assert status("limits.rail_rate", seen(nodes(2))) is INCONCLUSIVE
     assert (
-        not judged("limits.rail_rate", seen(nodes(1))) or status("limits.rail_rate", seen(nodes(1))) is SKIP
+        not judged("limits.rail_rate", seen(nodes(1)))
+        or status("limits.rail_rate", seen(nodes(1))) is NOT_APPLICABLE
     )
-    assert status("limits.rail_rate", manifest(launcher=IMPORTED)(seen(nodes(2)))) is SKIP
+    assert status("limits.rail_rate", manifest(launcher=IMPORTED)(seen(nodes(2)))) is NOT_APPLICABLE
 
 
 def test_a_row_without_a_time_is_no_pass(healthy):

@@ -97,7 +97,7 @@ def test_the_workers_get_the_profiles_selector_and_the_users_own_is_told():
     evidence = seen(nodes(2), environment=exported("mlx5_0"))
     assert status("exclusion.selector", evidence) is Status.PASS
     (verdict,) = judged("exclusion.own_environment", evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "without RailGauge NCCL_IB_HCA='mlx5_0' takes mlx5_0:1" in verdict.measured
     assert "export it for your own jobs too" in verdict.measured
     assert (
@@ -109,7 +109,7 @@ def test_without_a_selector_in_the_profile_the_users_own_is_judged():
     good, bad = (seen(nodes(2), environment=exported(value)) for value in ("^=mlx5_0", "^=mlx5_0 "))
     assert status("exclusion.selector", good, told_to(None)) is Status.PASS
     assert status("exclusion.selector", bad, told_to(None)) is Status.FAIL
-    assert status("exclusion.own_environment", good, told_to(None)) is Status.SKIP
+    assert status("exclusion.own_environment", good, told_to(None)) is Status.NOT_APPLICABLE
 
 
 def test_one_rank_with_another_environment_is_named():
@@ -194,7 +194,8 @@ def test_socket_rails_are_selected_by_name():
 
 def test_gloo_knows_no_selector_of_nccls():
     assert (
-        status("exclusion.selector", seen([pod(0, "eth1", "eth2")], backend="gloo"), SOCKETS) is Status.SKIP
+        status("exclusion.selector", seen([pod(0, "eth1", "eth2")], backend="gloo"), SOCKETS)
+        is Status.NOT_APPLICABLE
     )
 
 
@@ -260,9 +261,12 @@ def test_a_rank_without_a_log_is_an_error(name, tmp_path):
 @pytest.mark.parametrize("name", LOGGED)
 def test_no_log_at_all_is_an_error_and_gloo_has_none(name, tmp_path):
     assert status(name, seen(nodes(2), plan=EVIDENCE, path=tmp_path)) is Status.INCONCLUSIVE
-    assert status(name, seen(nodes(2), backend="gloo", plan=EVIDENCE, path=tmp_path)) is Status.SKIP
-    assert status(name, seen(nodes(2), path=tmp_path, plan=Plan((Phase("run", "", ()),)))) is Status.SKIP
-    assert status(name, seen(nodes(2), path=tmp_path), LOCAL) is Status.SKIP
+    assert status(name, seen(nodes(2), backend="gloo", plan=EVIDENCE, path=tmp_path)) is Status.NOT_APPLICABLE
+    assert (
+        status(name, seen(nodes(2), path=tmp_path, plan=Plan((Phase("run", "", ()),))))
+        is Status.NOT_APPLICABLE
+    )
+    assert status(name, seen(nodes(2), path=tmp_path), LOCAL) is Status.NOT_APPLICABLE
     # a plan that was lost tells nothing
     assert status(name, seen(nodes(2), path=tmp_path)) is Status.INCONCLUSIVE
 

@@ -75,7 +75,7 @@ def test_no_lines_at_all_are_no_pass(tmp_path):
 
 
 def test_without_gpus_there_is_nothing_to_throttle(tmp_path):
-    assert [verdict.status for verdict in judged(tmp_path, backend="gloo")] == [Status.SKIP]
+    assert [verdict.status for verdict in judged(tmp_path, backend="gloo")] == [Status.NOT_APPLICABLE]
 
 
 def test_a_phase_in_which_nobody_looked_is_no_pass_although_others_were_seen(tmp_path):

@@ -100,7 +100,7 @@ def test_an_address_that_leads_to_no_other_node_may_be_on_all(same):
     assert said(same, same)[0] is Status.INCONCLUSIVE  # the profile has rails, and not one address is known
     twice = seen([one("n0", same), one("n1", same)], backend="gloo", each=1)
     (verdict,) = judged("host.addresses", twice, LOCAL)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
 
 
 def test_link_local_addresses_are_as_good_as_none():
@@ -138,4 +138,4 @@ def test_a_gpu_of_two_nodes_is_named_with_both():
 def test_gpus_that_no_rank_uses_may_be_seen_from_two_nodes():
     n0, n1 = nodes()
     (verdict,) = judged("gpus.uuids", seen([n0, replace(n1, gpus=n0.gpus)], backend="gloo"))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE

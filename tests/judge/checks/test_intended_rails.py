@@ -13,7 +13,7 @@ from bench.model.counters import Snapshot
 from bench.model.profile import Profile, load
 from bench.model.verdict import Status
 from bench.plan import Job, acceptance
-from bench.plan.names import FIRST
+from bench.plan.phase_names import FIRST
 from bench.store import Plan
 from bench.store.rows import row_of
 from made_nodes import LAMBDA, around, counted, grow, judged, nodes, oci, seen, status, with_port, worst_words
@@ -140,11 +140,11 @@ def test_unknown_rails_and_missing_counters_are_could_not_tell():
     bare = replace(bare, run=replace(bare.run, counters=()))
     assert status("rails.intended", bare) is Status.INCONCLUSIVE
     silent = replace(bare, run=replace(bare.run, phases=()))
-    assert status("rails.intended", silent) is Status.SKIP
+    assert status("rails.intended", silent) is Status.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("name", ["local", "lambda-on-demand"])
 def test_without_rails_or_without_such_transfers_it_says_why(name):
-    assert status("rails.intended", measured(), load(name)) is Status.SKIP
+    assert status("rails.intended", measured(), load(name)) is Status.NOT_APPLICABLE
     (verdict,) = judged("rails.intended", seen(nodes(1), plan=Plan((), skipped=((FIRST, "one node"),))))
-    assert (verdict.status, verdict.measured) == (Status.SKIP, "one node")
+    assert (verdict.status, verdict.measured) == (Status.NOT_APPLICABLE, "one node")

@@ -76,7 +76,7 @@ def test_a_fault_since_boot_fails_and_names_the_gpu():
 def test_a_quiet_log_passes_only_where_it_is_whole():
     assert status("kernel.boot", since_boot(APPLICATION)) is Status.PASS
     cut = judged("kernel.boot", since_boot(whole=False))
-    assert {verdict.status for verdict in cut} == {Status.SKIP}
+    assert {verdict.status for verdict in cut} == {Status.NOT_APPLICABLE}
     assert "older messages were overwritten" in cut[0].message
 
 
@@ -84,7 +84,7 @@ def test_a_log_that_may_not_be_read_is_not_applicable_with_its_reason():
     closed = KernelLog(reason="/dev/kmsg: Operation not permitted")
     evidence = seen([replace(node(at), kernel_log=closed) for at in range(2)])
     found = judged("kernel.boot", evidence)
-    assert [verdict.status for verdict in found] == [Status.SKIP]
+    assert [verdict.status for verdict in found] == [Status.NOT_APPLICABLE]
     assert "Operation not permitted" in found[0].message
 
 
@@ -147,7 +147,7 @@ def test_a_log_that_was_overwritten_between_two_readings_does_not_pass():
 
 
 def test_a_run_without_readings_of_the_log_does_not_pass():
-    assert status("kernel.run", during(None, None)) is Status.SKIP
+    assert status("kernel.run", during(None, None)) is Status.NOT_APPLICABLE
 
 
 def test_only_the_adapter_of_a_rail_fails_a_run():

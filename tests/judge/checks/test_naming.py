@@ -137,7 +137,7 @@ def test_each_rail_is_measured_alone_by_the_gpu_next_to_it():
 def test_the_rails_of_gpus_that_the_facts_show_are_judged_also_where_the_profile_counts_none():
     assert status("rails.names", seen(nodes(2)), replace(LAMBDA, gpus=0)) is Status.PASS
     bare = [replace(each, gpus=()) for each in nodes(2)]
-    assert status("rails.names", seen(bare), replace(LAMBDA, gpus=0)) is Status.SKIP
+    assert status("rails.names", seen(bare), replace(LAMBDA, gpus=0)) is Status.NOT_APPLICABLE
 
 
 def test_healthy_nodes_have_the_rails_of_their_place():
@@ -166,11 +166,11 @@ def test_a_node_whose_adapters_sit_elsewhere_is_named_against_the_others():
 
 def test_a_tree_that_does_not_tell_is_no_pass_and_a_rail_that_is_down_is_the_censuss():
     blind = [replace(each, gpus=tuple(replace(g, pci=None) for g in each.gpus)) for each in nodes(2)]
-    assert status("rails.names", seen(blind)) is Status.SKIP
+    assert status("rails.names", seen(blind)) is Status.NOT_APPLICABLE
     assert "the PCI trees do not show" in judged("rails.names", seen(blind))[0].measured
     lame = with_port(node(1), "mlx5_3", state="DOWN")
     assert status("rails.names", seen([node(0), lame])) is Status.PASS
-    assert status("rails.names", seen([lame])) is Status.SKIP
+    assert status("rails.names", seen([lame])) is Status.NOT_APPLICABLE
     assert "no node has all of its rails" in judged("rails.names", seen([lame]))[0].measured
 
 
@@ -181,7 +181,7 @@ def test_no_other_profile_fails_healthy_nodes_by_their_names(name):
     machines = nodes(2)
     if name == "hgx-h100-ndr":
         machines = tuple(replace(each, ports=each.ports[1:]) for each in machines)
-    assert status("rails.names", seen(machines), load(name)) in (Status.PASS, Status.SKIP)
+    assert status("rails.names", seen(machines), load(name)) in (Status.PASS, Status.NOT_APPLICABLE)
 
 
 @pytest.mark.parametrize("name", ["dgx-h100", "azure-nd-h100-v5"])
@@ -201,7 +201,7 @@ def test_profiles_with_names_pass_machines_whose_adapters_are_in_their_order(nam
     # a virtual machine that hides the tree: called in order, and that is no fault
     hidden = [replace(each, gpus=tuple(replace(g, pci=None) for g in each.gpus)) for each in machines]
     assert rail_names(want, runs.ranks(2, 8), hidden) == tuple(f"{hca}/1" for hca in want.rails.devices)
-    assert status("rails.names", seen(hidden), want) is Status.SKIP
+    assert status("rails.names", seen(hidden), want) is Status.NOT_APPLICABLE
 
 
 def test_gpus_whose_rails_cannot_be_dealt_out_evenly_do_not_pass():
@@ -251,8 +251,8 @@ def test_a_worker_that_does_not_say_is_could_not_tell_and_old_runs_are_left_alon
     quiet = uuids(*range(8))
     del quiet[4]
     assert status("gpus.placed", told(nodes(2), quiet)) is Status.INCONCLUSIVE
-    assert status("gpus.placed", seen(nodes(2))) is Status.SKIP
-    assert status("gpus.placed", seen(nodes(2), backend="gloo")) is Status.SKIP
+    assert status("gpus.placed", seen(nodes(2))) is Status.NOT_APPLICABLE
+    assert status("gpus.placed", seen(nodes(2), backend="gloo")) is Status.NOT_APPLICABLE
 
 
 def test_facts_without_a_uuid_are_matched_by_the_bus_and_without_both_not_at_all():

@@ -147,8 +147,8 @@ def test_a_merged_device_of_which_one_place_is_not_known_is_no_fault_and_no_pass
 
 def test_a_run_without_the_log_says_why():
     evidence = seen(nodes(2), plan=Plan((), skipped=(("evidence", "left out for want of time"),)))
-    assert status("rails.own", evidence) is Status.SKIP
-    assert status("rails.own", seen(nodes(1)), LAMBDA) is Status.SKIP
+    assert status("rails.own", evidence) is Status.NOT_APPLICABLE
+    assert status("rails.own", seen(nodes(1)), LAMBDA) is Status.NOT_APPLICABLE
 
 
 def test_a_rank_whose_worker_has_another_gpu_is_held_to_that_gpus_adapter(tmp_path):

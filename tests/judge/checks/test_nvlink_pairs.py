@@ -8,7 +8,7 @@ import runs
 from bench.judge.verdicts import judge
 from bench.model.verdict import Status
 from bench.plan import Job
-from bench.plan.gpu import links
+from bench.plan.single_node_phases import links
 from bench.store import load
 
 H100 = runs.ranks(1, 4)

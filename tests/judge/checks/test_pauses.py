@@ -144,13 +144,13 @@ def test_a_counter_that_was_reset_is_not_known():
 )
 def test_without_counters_it_is_not_applicable(evidence):
     (verdict,) = CHECKS["growth.pauses"](evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
 
 
 def test_marks_are_compared_and_not_judged():
     evidence = run((1, RAILS[4], "ring", "rx_ecn_mark", 500), counters={**EVERYWHERE, "rx_ecn_mark": 0})
     (verdict,) = judged("growth.marks", evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert verdict.measured == "rx_ecn_mark grew most on n1 mlx5_5/1, by 500; the median of 24 rails is 0"
     assert status("growth.pauses", evidence) is Status.PASS
 

@@ -143,7 +143,7 @@ def test_a_counter_that_stopped_at_its_maximum_is_could_not_tell():
 def test_a_run_without_pinned_passes_says_why():
     evidence = seen(nodes(2), plan=Plan((), skipped=(("pinned", "not asked for: --no-pinned"),)))
     (verdict,) = judged("rails.alone", evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "--no-pinned" in verdict.measured
 
 

@@ -58,7 +58,7 @@ def test_the_key_is_taken_at_the_index_that_nccl_is_told():
 
 
 def test_roce_has_no_partitions():
-    assert status("rails.pkey", seen([keyed(oci(0), FULL), oci(1)]), OCI) is Status.SKIP
+    assert status("rails.pkey", seen([keyed(oci(0), FULL), oci(1)]), OCI) is Status.NOT_APPLICABLE
 
 
 LOCAL = Gid(0, "fe80:0000:0000:0000:0a00:27ff:fe00:0001", "IB/RoCE v1", "rdma0")
@@ -99,7 +99,7 @@ def test_nccl_before_2_21_takes_index_0():
 def test_unread_gids_do_not_pass_and_infiniband_has_none():
     half = seen([replace(oci(0), ports=tuple(replace(p, gids=(V2,)) for p in oci(0).ports)), oci(1)])
     assert status("rails.gid", half, OCI) is Status.INCONCLUSIVE
-    assert status("rails.gid", seen([keyed(node(0), FULL), node(1)])) is Status.SKIP
+    assert status("rails.gid", seen([keyed(node(0), FULL), node(1)])) is Status.NOT_APPLICABLE
 
 
 def test_a_folder_of_an_earlier_version_holds_no_tables():
@@ -111,7 +111,7 @@ def test_earlier_flaps_are_listed_the_most_first():
         with_port(node(0), "mlx5_2", counters={"link_downed": 1}), "mlx5_3", counters={"link_downed": 7}
     )
     found = judged("rails.flaps", seen([one, node(1)]))[0]
-    assert (found.status, found.evidence) == (Status.SKIP, ("n0 mlx5_3/1: 7", "n0 mlx5_2/1: 1"))
+    assert (found.status, found.evidence) == (Status.NOT_APPLICABLE, ("n0 mlx5_3/1: 7", "n0 mlx5_2/1: 1"))
 
 
 HEALTHY = NvlinkFabric("completed", 0, "", 0)

@@ -170,13 +170,13 @@ def test_a_row_whose_bound_lies_within_its_confidence_interval_is_inconclusive(r
 
 def test_without_bounds_every_row_is_counted_aloud(run):
     (verdict,) = of("limits.rows", run, load("local"))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert verdict.measured.endswith(" have nothing to be compared with: the profile sets no floor for speed")
     count = sum(not row.case.startswith("evidence") for row in run.measurements)
     assert verdict.measured.startswith(f"{count} of {count} results ")
     bare = replace(LAMBDA, share_of_ceiling=None, alone=None)
     (verdict,) = of("limits.rows", run, bare)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "nodes all_reduce" not in " ".join(verdict.evidence)
     assert any(line.startswith("pairs p2p_ring") for line in verdict.evidence)
 

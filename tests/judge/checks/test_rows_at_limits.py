@@ -24,7 +24,7 @@ from bench.model.profile import LARGE, Limit, Profile, Rails
 from bench.model.run_folder_lines import Joined, PhaseMark
 from bench.model.verdict import Bound, Verdict
 from bench.plan import Request, sweep_cases
-from bench.plan.names import BUDGET, GIVEN_UP
+from bench.plan.phase_names import BUDGET, GIVEN_UP
 from bench.store import IMPORTED, Loss, Phase, Plan, Settings, TooLarge
 from bench.store.rows import Row, row_of
 from bench.store.run import SetAside

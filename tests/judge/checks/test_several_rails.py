@@ -9,7 +9,7 @@ from bench.model.measurement import Case, Measurement
 from bench.model.profile import load
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance
-from bench.plan.names import AGAIN, FIRST, PINNED
+from bench.plan.phase_names import AGAIN, FIRST, PINNED
 from bench.store import Plan
 from bench.store.rows import row_of
 from made_nodes import judged, oci, seen

@@ -69,7 +69,7 @@ def test_a_steady_soak_passes(tmp_path):
         "steady": [Status.PASS],
         "right": [Status.PASS],
         "memory": [Status.PASS],
-        "errors": [Status.SKIP],
+        "errors": [Status.NOT_APPLICABLE],
     }
 
 
@@ -141,7 +141,7 @@ def test_a_machine_that_wanders_for_minutes_does_not_fail(tmp_path, seed):
     local = speed(tmp_path / "local", rates, runs.LOCAL)
     assert local.status in (
         Status.PASS,
-        Status.SKIP,
+        Status.NOT_APPLICABLE,
         *([Status.INCONCLUSIVE] if (local.value or 0.0) <= -0.3 else []),
     )
 
@@ -161,7 +161,7 @@ def test_a_profile_that_gates_no_speed_is_told_of_a_drop(tmp_path):
     rates = [1.0] * 20 + [0.85] * 10
     assert speed(tmp_path / "gated", rates).status is Status.FAIL
     told = speed(tmp_path / "local", rates, runs.LOCAL)
-    assert told.status is Status.SKIP
+    assert told.status is Status.NOT_APPLICABLE
     assert (
         "the profile sets no floor for speed; " in told.measured
         and "the last is -15.0 % from the first" in told.measured

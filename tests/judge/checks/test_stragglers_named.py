@@ -97,20 +97,20 @@ def test_a_constant_difference_that_costs_nothing_is_nobodys_fault(tmp_path):
 
 
 def test_where_speed_is_not_gated_nobody_is_blamed(tmp_path):
-    assert found_in(tmp_path, late(2), runs.LOCAL).status is Status.SKIP
+    assert found_in(tmp_path, late(2), runs.LOCAL).status is Status.NOT_APPLICABLE
 
 
 def test_where_the_bounds_are_on_something_else_nobody_is_blamed(tmp_path):
     other = parse(GATED.text.replace('all_reduce"\nat_least', 'broadcast"\nat_least'), "other")
     found = found_in(tmp_path, late(2), other)
-    assert found.status is Status.SKIP
+    assert found.status is Status.NOT_APPLICABLE
     assert "rank 2 on n0" in found.measured and "whether that costs anything cannot be seen" in found.measured
 
 
 def test_nothing_counted_is_no_pass(tmp_path):
     where, planned, made = rows(NOBODY)
     made = [replace(row, isolated=()) for row in made]
-    assert verdict(runs.folder(tmp_path / "r", made, planned, where), GATED).status is Status.SKIP
+    assert verdict(runs.folder(tmp_path / "r", made, planned, where), GATED).status is Status.NOT_APPLICABLE
 
 
 def as_older_versions_wrote(folder, last):
@@ -125,7 +125,7 @@ def as_older_versions_wrote(folder, last):
     return folder
 
 
-@pytest.mark.parametrize(("most", "wanted"), [("2 ms", Status.SKIP), ("500 us", Status.FAIL)])
+@pytest.mark.parametrize(("most", "wanted"), [("2 ms", Status.NOT_APPLICABLE), ("500 us", Status.FAIL)])
 def test_an_older_journal_names_nobody_and_still_tells_a_slowdown(tmp_path, most, wanted):
     where, planned, made = rows(late(1))
     folder = as_older_versions_wrote(runs.folder(tmp_path / "r", made, planned, where), [200, 0, 0, 0])
@@ -164,7 +164,7 @@ def test_all_ranks_slower_alike_than_the_nights_before_is_the_system(tmp_path):
 
 def test_nights_of_another_fingerprint_say_nothing_of_what_is_usual(tmp_path):
     found = tonight(tmp_path, 1.4, now={**PARTS, "driver": "580.1"})
-    assert found.status is Status.SKIP and "usual" not in found.source
+    assert found.status is Status.NOT_APPLICABLE and "usual" not in found.source
 
 
 def test_a_night_like_those_before_passes_with_the_figure(tmp_path):
@@ -174,7 +174,7 @@ def test_a_night_like_those_before_passes_with_the_figure(tmp_path):
 
 
 def test_too_few_nights_vouch_for_nothing(tmp_path):
-    assert tonight(tmp_path, 1.4, nights=2).status is Status.SKIP
+    assert tonight(tmp_path, 1.4, nights=2).status is Status.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("profile", [GATED, runs.LOCAL], ids=["gated", "local"])

@@ -126,7 +126,7 @@ def test_a_rail_that_carries_nothing_in_the_collectives_is_named(run, phases, ot
 def test_rails_of_a_gloo_run_have_no_share(run):
     gloo = replace(run, manifest=replace(run.manifest, backend="gloo"))
     (verdict,) = CHECKS["rails.share"](Evidence(gloo, LAMBDA))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
 
 
 def test_unread_rails_have_no_known_share(run):
@@ -169,13 +169,13 @@ def test_an_excluded_name_that_fits_no_device_proves_nothing_and_the_names_are_t
 def test_where_every_port_is_a_rail_nothing_else_can_carry(run):
     bare = with_machines(run, lambda node: replace(node, ports=node.ports[1:]))
     (verdict,) = CHECKS["exclusion.bytes"](Evidence(bare, LAMBDA))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
 
 
 def test_a_machine_without_rdma_is_not_applicable(run):
     bare = with_machines(run, lambda node: replace(node, ports=()))
     (verdict,) = CHECKS["exclusion.bytes"](Evidence(bare, load("local")))
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
 
 
 def with_storage(run, words):

@@ -224,7 +224,7 @@ def test_an_error_counter_that_grows_is_named_once_for_each_growth():
     (n0, n1, n2) = [each for each in verdicts(found, "watch.events") if each.status is Status.FAIL]
     assert [each.subject for each in (n0, n1, n2)] == ["n0 eth2", "n1 eth2", "n2 eth2"]
     assert n0.measured == "rx_errors grew by 7 at 20 s"
-    (other,) = [each for each in verdicts(found, "watch.events") if each.status is Status.SKIP]
+    (other,) = [each for each in verdicts(found, "watch.events") if each.status is Status.NOT_APPLICABLE]
     assert "n0 eth0: rx_errors grew by 3" in other.measured
 
 
@@ -259,7 +259,7 @@ def test_what_ras_finds_wrong_leaves_the_job_open():
 def test_what_the_inspector_timed_is_shown_and_not_judged():
     calls = (InspectedCalls("AllReduce", 1 << 30, 16, 2, 5, 3e11, 1e11),)
     (said,) = verdicts(evidence(ring(), calls=calls), "watch.collectives")
-    assert said.status is Status.SKIP
+    assert said.status is Status.NOT_APPLICABLE
     assert (
         "AllReduce 1 GiB, 16 ranks: 15 calls, busbw 300.0 GB/s (2400.0 Gb/s) in the middle" in said.measured
     )

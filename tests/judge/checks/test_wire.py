@@ -72,7 +72,7 @@ def test_a_healthy_b200_run_passes_by_what_its_wires_carry(tmp_path):
 def test_two_h100_nodes_are_skipped_where_the_forced_ring_tells(tmp_path):
     figures = [("all_reduce", "auto", 470), ("all_reduce", "ring", 365), ("all_gather", "ring", 361)]
     verdicts = list(share(seen(tmp_path, figures)))
-    assert by_row(verdicts, "all_reduce", "in").status is Status.SKIP
+    assert by_row(verdicts, "all_reduce", "in").status is Status.NOT_APPLICABLE
     assert "not a test of the rails" in by_row(verdicts, "all_reduce", "in").measured
     assert by_row(verdicts, "all_reduce", "ring").status is Status.PASS
     assert not [verdict for verdict in verdicts if verdict.status in (Status.FAIL, Status.INCONCLUSIVE)]
@@ -88,7 +88,7 @@ def test_one_node_measured_slow_by_itself_is_what_limits_two(tmp_path):
     fast = seen(tmp_path / "fast", [("all_reduce", "auto", 410)], nodes_busbw=480)
     slow = seen(tmp_path / "slow", [("all_reduce", "auto", 410)], nodes_busbw=390)
     assert by_row(share(fast), "all_reduce", "in").status is Status.FAIL
-    assert by_row(share(slow), "all_reduce", "in").status is Status.SKIP
+    assert by_row(share(slow), "all_reduce", "in").status is Status.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("over", [range(8), range(4, 12)])
@@ -100,7 +100,7 @@ def test_a_row_over_two_nodes_is_no_single_node_whatever_its_phase(tmp_path, ove
     assert slow.case == node.case
     found = share(replace(fast, run=replace(fast.run, measurements=(*fast.run.measurements, slow))))
     alone = len({rank // 8 for rank in over}) == 1
-    assert by_row(found, "all_reduce", "in").status is (Status.SKIP if alone else Status.FAIL)
+    assert by_row(found, "all_reduce", "in").status is (Status.NOT_APPLICABLE if alone else Status.FAIL)
 
 
 @pytest.mark.parametrize("each", [8, 4])
@@ -180,13 +180,13 @@ def test_figures_below_their_ceilings_pass_and_are_counted(tmp_path):
 def test_a_profile_without_rails_has_no_ceiling_and_says_so(tmp_path):
     evidence = seen(tmp_path, [("all_reduce", "auto", 470)], profile=runs.LOCAL)
     (verdict,) = ceiling(evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "names no rails" in verdict.measured
     unrated = replace(runs.LOCAL, rails=replace(H100.rails, rate=None, target=None))
     (verdict,) = ceiling(replace(evidence, profile=unrated))
     assert "gives no rate of its rails" in verdict.measured
     (verdict,) = target(evidence)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert list(share(evidence)) == []
 
 

@@ -101,7 +101,7 @@ def test_rails_that_share_one_network_tell_nothing(tmp_path):
         for hearer in ("n0", "n1", "n2")
     }
     (verdict,) = judged("rails.wiring", evidence(tmp_path, flat), SOCKETS)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "in one network" in verdict.measured
 
 
@@ -117,14 +117,14 @@ def test_a_rail_that_nobody_hears_is_could_not_tell_with_the_reason(tmp_path):
 
 def test_a_network_that_passes_no_broadcast_does_not_tell(tmp_path):
     (verdict,) = judged("rails.wiring", evidence(tmp_path, heard(deaf=True)), SOCKETS)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
     assert "routed or virtual" in verdict.measured
 
 
 def test_a_run_in_which_nobody_asked_says_so(tmp_path):
     machines = [node(at) for at in range(3)]
     (verdict,) = judged("rails.wiring", seen(machines, each=2, path=tmp_path), SOCKETS)
-    assert verdict.status is Status.SKIP
+    assert verdict.status is Status.NOT_APPLICABLE
 
 
 words = st.lists(

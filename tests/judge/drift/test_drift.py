@@ -227,12 +227,12 @@ def test_a_value_that_is_no_figure_is_never_ok(value):
     assert (found.label, found.status) == (Label.INSUFFICIENT, Status.INCONCLUSIVE)
 
 
-@pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.SKIP])
+@pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.NOT_APPLICABLE])
 def test_the_figure_of_a_measurement_that_went_wrong_is_not_shown(status):
     assert series_verdict(judge(BUSBW, history(40), tonight(LEVEL, status=status))).value is None
 
 
-@pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.SKIP])
+@pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.NOT_APPLICABLE])
 def test_a_measurement_that_went_wrong_is_never_ok(status):
     assert judge(BUSBW, history(40), tonight(LEVEL, status=status)).status is Status.INCONCLUSIVE
 
@@ -257,7 +257,7 @@ def test_an_unknown_quantity_is_an_error_that_lists_the_known():
 @pytest.mark.parametrize(("nights", "share"), [(0, 0.5), (1, 0.5), (2, 0.9), (9, 0.9)])
 def test_too_few_nights_are_insufficient_and_say_how_many(nights, share):
     found = judge(BUSBW, history(nights), tonight(LEVEL * share))
-    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
+    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.NOT_APPLICABLE)
     assert f"{nights} of 10 nights" in series_verdict(found).message
 
 
@@ -287,7 +287,7 @@ def test_what_changed_is_named_part_by_part():
 
 def test_a_new_fingerprint_is_said_and_starts_a_new_baseline():
     found = judge(BUSBW, history(40), tonight(LEVEL, parts=NEW))
-    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
+    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.NOT_APPLICABLE)
     assert "driver 550.90 → 560.28" in series_verdict(found).message
 
 
@@ -325,7 +325,9 @@ def test_a_second_change_of_the_fingerprint_hides_nothing():
     newer = fingerprint({"driver": "570", "nccl": "2.20"})
     found = judge(BUSBW, history(40) + slow, tonight(LEVEL * 0.9, LEVEL * 0.9, parts=newer))
     assert (found.label, found.status) == (Label.SUSPICIOUS, Status.INCONCLUSIVE)
-    assert judge(BUSBW, history(40) + slow, tonight(LEVEL, LEVEL, parts=newer)).status is Status.SKIP
+    assert (
+        judge(BUSBW, history(40) + slow, tonight(LEVEL, LEVEL, parts=newer)).status is Status.NOT_APPLICABLE
+    )
 
 
 def test_configurations_that_take_turns_are_not_held_against_each_other():
@@ -339,16 +341,18 @@ def test_configurations_that_take_turns_are_not_held_against_each_other():
 def test_from_the_third_night_on_what_is_much_slower_fails_when_it_is_slow_again(nights, seen):
     past = history(nights, noise=0.005)
     once, twice = (judge(BUSBW, past, tonight(LEVEL * 0.8, again)) for again in (None, LEVEL * 0.8))
-    assert once.status is (Status.INCONCLUSIVE if seen else Status.SKIP)
+    assert once.status is (Status.INCONCLUSIVE if seen else Status.NOT_APPLICABLE)
     assert once.wants_rerun is seen
-    assert twice.status is (Status.FAIL if seen else Status.SKIP)
+    assert twice.status is (Status.FAIL if seen else Status.NOT_APPLICABLE)
     if seen:
         assert (twice.first.beyond, twice.first.span) == (-1, 1)
         assert "with 15.0 % allowed" in series_verdict(twice).source
-        assert judge(BUSBW, past, tonight(LEVEL * 0.87, LEVEL * 0.87)).status is Status.SKIP
+        assert judge(BUSBW, past, tonight(LEVEL * 0.87, LEVEL * 0.87)).status is Status.NOT_APPLICABLE
 
 
-@pytest.mark.parametrize(("nights", "status"), [(2, Status.SKIP), (9, Status.SKIP), (10, Status.PASS)])
+@pytest.mark.parametrize(
+    ("nights", "status"), [(2, Status.NOT_APPLICABLE), (9, Status.NOT_APPLICABLE), (10, Status.PASS)]
+)
 def test_what_a_rerun_clears_passes_no_sooner_than_a_quiet_night(nights, status):
     past = history(nights, noise=0.005)
     found = judge(BUSBW, past, tonight(LEVEL * 0.8, LEVEL))
@@ -379,7 +383,7 @@ def test_what_is_implausibly_fast_is_no_pass_and_is_never_learned(series, times,
     assert judge(series, past, twice).status is Status.INCONCLUSIVE
     lasting = [replace(twice, time=(20400 + at) * DAY) for at in range(20)]
     assert judge(series, past + lasting, twice).status is Status.INCONCLUSIVE
-    quiet = Status.PASS if nights >= STANDARD.least else Status.SKIP
+    quiet = Status.PASS if nights >= STANDARD.least else Status.NOT_APPLICABLE
     assert judge(series, past, tonight(level * times, level)).status is quiet
 
 
@@ -550,7 +554,7 @@ def test_steps_are_sought_up_to_the_night_itself_and_no_further(monkeypatch):
     found = judge(BUSBW, history(40), tonight(LEVEL))
     sought: list[NightValue] = []
     monkeypatch.setattr(
-        sys.modules["bench.judge.drift.judge"], "steps", lambda nights: sought.extend(nights) or ()
+        sys.modules["bench.judge.drift.judge_series"], "steps", lambda nights: sought.extend(nights) or ()
     )
     attribute(found, [*history(5), tonight(LEVEL), tonight(LEVEL, at=501)])
     assert sought == [*history(5), found.night]
@@ -677,9 +681,9 @@ def test_the_variance_of_a_median_of_few_normal_values_is_what_integration_gives
 
 def test_a_fleet_of_which_one_can_be_compared_is_judged_and_not_left_out():
     standings = peers.compare_with_peers(rails(), +1)
-    left_out = [replace(item, label=Label.INSUFFICIENT, status=Status.SKIP) for item in standings]
+    left_out = [replace(item, label=Label.INSUFFICIENT, status=Status.NOT_APPLICABLE) for item in standings]
     assert peers.verdicts("f", [left_out[0], *standings[1:]], show_rate)[-1].status is Status.PASS
-    assert [each.status for each in peers.verdicts("f", left_out, show_rate)] == [Status.SKIP]
+    assert [each.status for each in peers.verdicts("f", left_out, show_rate)] == [Status.NOT_APPLICABLE]
 
 
 def test_the_rows_of_a_fleet_name_the_slow_and_count_the_rest():

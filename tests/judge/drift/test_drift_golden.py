@@ -23,7 +23,7 @@ from bench.judge.drift import (
     series_verdict,
 )
 from bench.judge.drift.baseline import Excess, excess, follow
-from bench.judge.drift.judge import QUANTITIES
+from bench.judge.drift.judge_series import QUANTITIES
 from bench.judge.drift.robust import allowance, median_variance, tail
 from bench.judge.drift.steps import LevelStep
 from bench.model.units import show_rate
@@ -219,7 +219,7 @@ NIGHTS_OF_WORDS = (
     (1.0, None, Status.PASS),
     (1.0, None, Status.FAIL),
     (1.0, None, Status.INCONCLUSIVE),
-    (1.0, None, Status.SKIP),
+    (1.0, None, Status.NOT_APPLICABLE),
     (math.nan, None, Status.PASS),
     (0.0, 1.0, Status.PASS),
     (0.9, math.nan, Status.PASS),

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.drift import Acceptance, DriftRules, Label, NightValue, Series, fingerprint, judge, replay
+from bench.judge.drift import (
+    Acceptance,
+    DriftRules,
+    Label,
+    NightValue,
+    Series,
+    fingerprint,
+    judge,
+    replay,
+)
 from bench.model.verdict import Status
 
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")

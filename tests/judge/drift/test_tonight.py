@@ -95,7 +95,7 @@ def test_both_measurements_are_kept_in_the_history_and_the_next_night_reads_them
 def test_a_first_night_is_skipped_with_the_nights_that_are_missing(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history")
     said = drift(run)
-    assert {verdict.status for verdict in said.values()} == {Status.SKIP}
+    assert {verdict.status for verdict in said.values()} == {Status.NOT_APPLICABLE}
     assert all("0 of 10 nights" in verdict.measured for verdict in said.values())
     assert status(run) is Status.PASS
 
@@ -108,7 +108,7 @@ def test_a_changed_fingerprint_begins_a_new_baseline_and_is_named(tmp_path, hist
     assert said.status is Status.INCONCLUSIVE
     assert "0 of 10 nights that a baseline needs since profile local/" in said.measured
     assert "likely cause: profile local/" in said.next_step
-    assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.SKIP
+    assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.NOT_APPLICABLE
 
 
 def test_an_accepted_level_ends_the_alarm(tmp_path, history):
@@ -117,7 +117,7 @@ def test_an_accepted_level_ends_the_alarm(tmp_path, history):
     start = made.FIRST + NIGHTS * made.DAY
     accept(str(history), Acceptance("c1", start, "me", start + 60, "a new switch", "all_reduce"))
     second = made.nightly(tmp_path / "next", history, NIGHTS + 1, slow_all_reduce)
-    assert drift(second)["c1 all_reduce 4 MiB busbw"].status is Status.SKIP
+    assert drift(second)["c1 all_reduce 4 MiB busbw"].status is Status.NOT_APPLICABLE
     assert "1 of 10 nights" in drift(second)["c1 all_reduce 4 MiB busbw"].measured
     assert drift(second)["c1 all_gather 4 MiB busbw"].status is Status.PASS
 
@@ -186,7 +186,7 @@ def test_a_broken_and_a_foreign_file_are_named_and_left_out(tmp_path, history):
     (history / "elsewhere.parquet").write_bytes(b"PAR1")
     run = made.nightly(tmp_path / "run", history, NIGHTS)
     said = drift(run, "drift.history")["3 files of the history"]
-    assert said.status is Status.SKIP
+    assert said.status is Status.NOT_APPLICABLE
     assert any("notes.txt: foreign" in line for line in said.evidence)
     assert any("altered" in line for line in said.evidence)
     assert sum("elsewhere.parquet: foreign" in line for line in said.evidence) == 1
@@ -197,7 +197,7 @@ def test_a_broken_and_a_foreign_file_are_named_and_left_out(tmp_path, history):
 def test_what_tonight_has_no_time_for_is_named(tmp_path, history):
     run = made.nightly(tmp_path / "run", history, NIGHTS, budget=40.0)
     cut = [verdict for verdict in run.verdicts if "series of the last night" in verdict.subject]
-    assert cut and cut[0].status is Status.SKIP
+    assert cut and cut[0].status is Status.NOT_APPLICABLE
     assert cut[0].evidence
 
 
@@ -270,8 +270,8 @@ def test_too_few_rails_to_compare_are_skipped_with_the_count(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history", where=runs.ranks(2, 2))
     said = [verdict for verdict in run.verdicts if verdict.check == "drift.fleet"]
     assert {(verdict.status, verdict.measured) for verdict in said} == {
-        (Status.SKIP, "4 of 8 subjects that a comparison needs"),
-        (Status.SKIP, "2 of 8 subjects that a comparison needs"),
+        (Status.NOT_APPLICABLE, "4 of 8 subjects that a comparison needs"),
+        (Status.NOT_APPLICABLE, "2 of 8 subjects that a comparison needs"),
     }
 
 
@@ -331,7 +331,7 @@ def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history")
     said = drift(run, "drift.fleet")
     assert set(said) == {"c1 rails", "c1 nodes"}
-    assert {verdict.status for verdict in said.values()} == {Status.SKIP}
+    assert {verdict.status for verdict in said.values()} == {Status.NOT_APPLICABLE}
     assert "one node has no rails to another" in said["c1 rails"].measured
 
 

@@ -189,11 +189,13 @@ def test_an_hca_that_is_cabled_to_another_one_is_on_no_switch_port():
         ("node0 mlx5_1/1", "on no switch port"),
         ("node1 mlx5_1/1", "on no switch port"),
     ]
-    assert {row.status for row in links.uplinks(joined)} == {Status.SKIP}, "leaf1 is no leaf of theirs"
+    assert {row.status for row in links.uplinks(joined)} == {Status.NOT_APPLICABLE}, (
+        "leaf1 is no leaf of theirs"
+    )
     unplugged = replace(near, near=replace(near.near, guid="0x9", port=2), far=None)
     alone = links.hca_ports(replace(seen, rows=(unplugged, *cabled)), WANTED[:1], 4, RATE, "plan")
     assert [(row.check, row.status) for row in alone] == [
-        ("fabric.port", Status.SKIP),
+        ("fabric.port", Status.NOT_APPLICABLE),
         ("fabric.link", Status.PASS),
     ], "two nodes without any switch between them, and a port on which nothing is plugged in"
 
@@ -209,7 +211,7 @@ def test_a_port_on_a_router_is_on_its_port_though_there_is_no_switch():
 
 
 def test_nothing_seen_and_nothing_wanted_are_errors():
-    assert {row.status for row in rows(NOTHING)} == {Status.INCONCLUSIVE, Status.SKIP}
+    assert {row.status for row in rows(NOTHING)} == {Status.INCONCLUSIVE, Status.NOT_APPLICABLE}
     assert overall(row.status for row in rows(NOTHING)) is Status.INCONCLUSIVE
     assert [row.status for row in links.hca_ports(fabric("healthy"), [], 4, RATE, "plan")] == [
         Status.INCONCLUSIVE

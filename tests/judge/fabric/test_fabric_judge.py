@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from bench.judge.fabric.judged import judged
+from bench.judge.fabric.judge_fabric import judged
 from bench.judge.fabric.links import ExpectedPort
 from bench.model.verdict import Status, overall
 from bench.probe.fabric.ask_all import look, seen
@@ -49,9 +49,9 @@ def test_what_is_gone_since_an_earlier_look_fails():
 def test_without_the_tools_there_are_three_reasons_and_nothing_else():
     rows = judged(look(run=not_there), WANTED, 4, 25e9, "plan")
     assert [(row.status, row.measured) for row in rows] == [
-        (Status.SKIP, "ibnetdiscover is not installed"),
-        (Status.SKIP, "iblinkinfo is not installed"),
-        (Status.SKIP, "ibqueryerrors is not installed"),
+        (Status.NOT_APPLICABLE, "ibnetdiscover is not installed"),
+        (Status.NOT_APPLICABLE, "iblinkinfo is not installed"),
+        (Status.NOT_APPLICABLE, "ibqueryerrors is not installed"),
     ]
 
 

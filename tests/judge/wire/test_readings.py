@@ -467,8 +467,8 @@ def test_the_node_with_the_fewest_ranks_says_whether_all_rails_were_loaded(tmp_p
 @pytest.mark.parametrize(
     ("profile", "where", "status", "words"),
     [
-        (LAMBDA, runs.ranks(1, 8), Status.SKIP, "one node"),
-        (runs.LOCAL, runs.ranks(2, 8), Status.SKIP, "names no target"),
+        (LAMBDA, runs.ranks(1, 8), Status.NOT_APPLICABLE, "one node"),
+        (runs.LOCAL, runs.ranks(2, 8), Status.NOT_APPLICABLE, "names no target"),
         (load("runpod-instant-cluster"), runs.ranks(2, 8), Status.INCONCLUSIVE, "leaves open"),
     ],
 )
@@ -600,4 +600,4 @@ def test_a_rail_without_a_rate_has_its_share_of_the_target():
 
 def test_a_target_of_no_rails_is_not_read(tmp_path):
     profile = replace(LAMBDA, rails=replace(LAMBDA.rails, count=0))
-    assert acceptance(tmp_path, profile=profile).status is Status.SKIP
+    assert acceptance(tmp_path, profile=profile).status is Status.NOT_APPLICABLE

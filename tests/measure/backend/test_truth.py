@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bench.measure.backend.correctness import CHUNK, MOST_PERIODS, Data  # noqa: E402
-from bench.model.collectives import COLLECTIVES, Origin  # noqa: E402
+from bench.model.collectives import COLLECTIVES, BlockSource  # noqa: E402
 from bench.model.elements import (  # noqa: E402
     ELEMENTS,
     MODULUS,
@@ -47,9 +47,9 @@ def test_a_block_is_compared_with_its_own_place_in_the_senders_buffer(block):
     sent = torch.zeros(4 * size, dtype=torch.int32)
     law.fill(sent, 1, 0)
     received = sent[block * size : (block + 1) * size].clone()
-    assert law.wrong(received, (Origin((1,), block),), 0, 0) == (0, None)
+    assert law.wrong(received, (BlockSource((1,), block),), 0, 0) == (0, None)
     received[CHUNK + 5] += 1
-    count, first = law.wrong(received, (Origin((1,), block),), 0, 0)
+    count, first = law.wrong(received, (BlockSource((1,), block),), 0, 0)
     assert (count, first.index, first.got - first.wanted) == (1, CHUNK + 5, 1)
 
 
@@ -72,7 +72,7 @@ def test_a_reduction_done_by_hand_is_right_and_a_changed_element_is_found(kind, 
         "max": wide.amax(0),
         "prod": wide.prod(0),
     }[op].to(dtype)
-    truth = (Origin(tuple(range(n)), 0),)
+    truth = (BlockSource(tuple(range(n)), 0),)
     assert law.wrong(result, truth, 0, 0) == (0, None)
     result[617] += 1 if not kind.floating else max(1, float(result[617]))
     count, first = law.wrong(result, truth, 0, 0)
@@ -96,7 +96,7 @@ def test_what_the_type_does_not_hold_exactly_is_compared_in_the_widest(op, dtype
 def test_only_so_many_periods_are_kept():
     law, received = data(ELEMENTS["int32"], "none", 2), torch.zeros(3, dtype=torch.int32)
     for repetition in range(2 * MOST_PERIODS):
-        law.wrong(received, (Origin((0,), 0),), 0, repetition)
+        law.wrong(received, (BlockSource((0,), 0),), 0, repetition)
         assert len(law._periods) <= MOST_PERIODS
 
 
@@ -105,7 +105,7 @@ def test_nan_is_wrong():
     for op in ("sum", "avg"):
         law = data(kind, op, 2)
         result = torch.full((10,), float("nan"))
-        assert law.wrong(result, (Origin((0, 1), 0),), 0, 0)[0] == 10
+        assert law.wrong(result, (BlockSource((0, 1), 0),), 0, 0)[0] == 10
 
 
 @pytest.mark.parametrize("name", ["all_gather", "all_to_all", "gather"])
@@ -130,8 +130,8 @@ def test_a_stale_result_of_the_repetition_before_is_found():
     law = data(kind, "none", 2)
     stale = torch.zeros(1000)
     law.fill(stale, 1, 0)
-    assert law.wrong(stale, (Origin((1,), 0),), 0, 0)[0] == 0
-    assert law.wrong(stale, (Origin((1,), 0),), 0, 1)[0] > 900
+    assert law.wrong(stale, (BlockSource((1,), 0),), 0, 0)[0] == 0
+    assert law.wrong(stale, (BlockSource((1,), 0),), 0, 1)[0] > 900
 
 
 @pytest.mark.parametrize("at", [0, 5, CHUNK - 1, CHUNK, CHUNK + 16])
@@ -167,7 +167,7 @@ def test_the_parts_of_two_senders_are_looked_for_where_each_part_lies():
     for rank, buffer in enumerate(sent):
         law.fill(buffer, rank, 0)
     received = torch.cat([buffer[size : 2 * size] for buffer in sent])
-    truth = (Origin((0,), 1), Origin((1,), 1))
+    truth = (BlockSource((0,), 1), BlockSource((1,), 1))
     assert law.wrong(received, truth, 0, 0) == (0, None)
     received[size + CHUNK + 7] += 1
     count, first = law.wrong(received, truth, 0, 0)

@@ -16,7 +16,7 @@ from layered import LAMBDA, even, run_of, transfers
 from reports.frames import frames
 from reports.layers import HEAD, layer_table, read_layers, unknowns, worst_first
 from reports.page import SECTIONS
-from reports.summary import Shown
+from reports.summary import PageInput
 from reports.tables import as_text
 from said import DOWN, ended, transfer
 
@@ -25,7 +25,7 @@ pytest.importorskip("pandas")
 
 def drawn(run):
     f = frames(Evidence(run, LAMBDA))
-    html = section(Shown(Evidence(run, LAMBDA), f, {}))
+    html = section(PageInput(Evidence(run, LAMBDA), f, {}))
     found = read_layers(Evidence(run, LAMBDA))
     if found is None:
         return html, found
@@ -90,7 +90,7 @@ def test_names_of_nodes_stay_data(tmp_path):
     run = run_of(tmp_path)
     odd = "<script>alert(1)</script>"
     facts = tuple(replace(node, name=odd) if node.name == "n0" else node for node in run.facts)
-    html = section(Shown(Evidence(replace(run, facts=facts), LAMBDA), frames(Evidence(run, LAMBDA)), {}))
+    html = section(PageInput(Evidence(replace(run, facts=facts), LAMBDA), frames(Evidence(run, LAMBDA)), {}))
     assert "<script" not in html
 
 

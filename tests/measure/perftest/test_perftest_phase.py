@@ -92,7 +92,7 @@ def measure(tmp_path, perftest, monkeypatch):
     """Run the phase on nodes; the run as it lies in its folder."""
     ends = []
 
-    def measured(machines, profile=TWO, watcher=None, until=None):
+    def measured(machines, profile=TWO, display=None, until=None):
         star = Star()
         first = Supervisor(star, answer, {})
         ends.extend((first, star.second))
@@ -104,7 +104,7 @@ def measure(tmp_path, perftest, monkeypatch):
             chief = Coordinator(star, first, recorder, Limits(), Told(), ranks=ranks)
             options = Options(profile, tmp_path / "run", ())
             meeting = Meeting("127.0.0.1", addresses={node.name: "127.0.0.1" for node in machines})
-            live = LiveRun(chief, options, watcher or Told(), Plan(()), meeting=meeting)
+            live = LiveRun(chief, options, display or Told(), Plan(()), meeting=meeting)
             perftest_phase.measure(live, until)
         return load_run(tmp_path / "run")
 
@@ -207,7 +207,7 @@ def test_the_time_of_the_phase_does_not_grow_with_the_nodes():
 
 def test_no_time_left_is_a_reason(measure):
     told = Told()
-    run = measure(nodes("mlx5_1"), watcher=told, until=0.0)
+    run = measure(nodes("mlx5_1"), display=told, until=0.0)
     assert of_lines(run.perftest).left == "no time was left in the budget"
     (text,) = told.said
     assert "verbs was not begun" in text and "0 ns of the budget are left" in text
@@ -217,7 +217,7 @@ def test_no_time_left_is_a_reason(measure):
 def test_of_a_perftest_that_is_not_there_no_budget_is_spoken(measure, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     told = Told()
-    run = measure(nodes("mlx5_1"), watcher=told, until=0.0)
+    run = measure(nodes("mlx5_1"), display=told, until=0.0)
     assert (told.said, of_lines(run.perftest).left, of_lines(run.perftest).able) == ([], "", ())
 
 

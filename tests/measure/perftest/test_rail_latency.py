@@ -126,15 +126,17 @@ def test_what_was_not_measured_does_not_pass():
 def test_two_rails_and_no_bound_have_nothing_to_be_held_against():
     two = replace(LAB, rails=replace(LAB.rails, count=2, devices=("mlx5_1", "mlx5_2")))
     found = verdicts([latency(1.3, rail=1), latency(9.0, rail=2)], profile=two)
-    assert {each.status for each in found} == {Status.SKIP}
+    assert {each.status for each in found} == {Status.NOT_APPLICABLE}
     assert "too few rails to compare" in " ".join(each.measured for each in found)
 
 
 def test_without_the_tool_it_is_not_applicable_and_where_it_must_be_there_inconclusive():
-    assert [each.status for each in verdicts([], able=("n0",))] == [Status.SKIP]
+    assert [each.status for each in verdicts([], able=("n0",))] == [Status.NOT_APPLICABLE]
     must = replace(LAB, verbs=Verbs("on"))
     assert [each.status for each in verdicts([], able=("n0",), profile=must)] == [Status.INCONCLUSIVE]
-    assert [each.status for each in verdicts([PerftestSkipped("no time was left")])] == [Status.SKIP]
+    assert [each.status for each in verdicts([PerftestSkipped("no time was left")])] == [
+        Status.NOT_APPLICABLE
+    ]
 
 
 def test_the_bound_stands_in_a_profile_file():

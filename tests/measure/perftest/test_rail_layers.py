@@ -207,7 +207,7 @@ def test_a_second_look_that_is_good_clears_the_first(tmp_path):
 def test_no_perftest_anywhere_is_skipped_with_the_reason(tmp_path):
     run = run_of(tmp_path, verbs=[], tools=[replace(GONE, node="n0"), GONE])
     (said,) = verdicts(run)
-    assert said.status is Status.SKIP
+    assert said.status is Status.NOT_APPLICABLE
     assert "2 of 2 nodes cannot be measured: ib_write_bw is not installed" in said.measured
     assert "install perftest" in said.next_step
     assert row(layers(run), "n0", 1).figures[P2P].told
@@ -224,8 +224,8 @@ def test_a_node_without_perftest_is_not_called_healthy_for_the_others(tmp_path):
     nodes = made_nodes.nodes(3)
     tools = [HERE, PerftestTool("n1", "6.24"), replace(GONE, node="n2")]
     found = layers(run_of(tmp_path, nodes, verbs=transfers(["n0", "n1"], even(49.5e9)), tools=tools), nodes)
-    assert found.status is Status.SKIP
-    assert {each.status for each in found.rows if each.node == "n2"} == {Status.SKIP}
+    assert found.status is Status.NOT_APPLICABLE
+    assert {each.status for each in found.rows if each.node == "n2"} == {Status.NOT_APPLICABLE}
     assert {each.status for each in found.rows if each.node != "n2"} == {Status.PASS}
 
 
@@ -255,7 +255,7 @@ def test_what_should_be_there_and_is_not_is_an_error(tmp_path, what):
 
 def test_a_run_that_did_not_ask_is_skipped_by_the_reason_of_its_rails(tmp_path):
     run = replace(run_of(tmp_path), perftest=())
-    assert layers(run).status is Status.SKIP
+    assert layers(run).status is Status.NOT_APPLICABLE
     left = replace(run, plan=replace(run.plan, skipped=(("rails", "one node has no rails to another"),)))
     assert layers(left).text == "one node has no rails to another"
     told = replace(run, perftest=(PerftestSkipped("the profile turns it off"),))
@@ -337,5 +337,5 @@ def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
     want = replace(LAMBDA, verbs=Verbs("on"))
     for said in ((), (PerftestSkipped("no time was left"),)):
         run = replace(run_of(tmp_path), perftest=said)
-        assert of_layers(Evidence(run, LAMBDA)).status is Status.SKIP
+        assert of_layers(Evidence(run, LAMBDA)).status is Status.NOT_APPLICABLE
         assert of_layers(Evidence(run, want)).status is Status.INCONCLUSIVE

@@ -36,8 +36,8 @@ def answer(command, code, out, err=""):
         ),
         (DISCOVER, 255, "\n", "iberror: failed: discover failed", Status.INCONCLUSIVE, "discover failed"),
         (DISCOVER, None, "half", "", Status.INCONCLUSIVE, "no answer within 5 s"),
-        (DISCOVER, 255, "", NO_DEVICE, Status.SKIP, "can't open UMAD port ((null):0)"),
-        (ERRORS, 255, "\n", "Failed to open port; (null):0", Status.SKIP, "could not be opened"),
+        (DISCOVER, 255, "", NO_DEVICE, Status.NOT_APPLICABLE, "can't open UMAD port ((null):0)"),
+        (ERRORS, 255, "\n", "Failed to open port; (null):0", Status.NOT_APPLICABLE, "could not be opened"),
     ],
 )
 def test_how_a_tool_ended(command, code, out, err, status, reason):
@@ -56,14 +56,17 @@ def test_an_exit_status_of_0_can_be_a_failure():
 
 def test_a_tool_that_is_not_installed_is_skipped_with_the_reason():
     found = ask(("no-such-tool-of-any-fabric",), 5)
-    assert (found.status, found.reason) == (Status.SKIP, "no-such-tool-of-any-fabric is not installed")
+    assert (found.status, found.reason) == (
+        Status.NOT_APPLICABLE,
+        "no-such-tool-of-any-fabric is not installed",
+    )
     assert "install infiniband-diags" in found.verdict.message
 
 
 def test_a_tool_that_may_not_be_run_is_skipped(tmp_path):
     tool = tmp_path / "tool"
     tool.write_text("")
-    assert ask((str(tool),), 5).status is Status.SKIP
+    assert ask((str(tool),), 5).status is Status.NOT_APPLICABLE
 
 
 def test_a_tool_that_hangs_is_ended_at_the_limit():

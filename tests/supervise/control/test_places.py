@@ -9,7 +9,7 @@ import pytest
 
 from bench.supervise.control import tree_places as module
 from bench.supervise.control.connection import Connection
-from bench.supervise.control.frames import MESSAGE
+from bench.supervise.control.message_frames import MESSAGE
 from bench.supervise.control.resumable_stream import ResumableStream
 from bench.supervise.control.tcp import Control
 from bench.supervise.control.tree_places import HERE, LATER, THROUGH, Place, Places, place_in

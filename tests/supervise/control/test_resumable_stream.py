@@ -9,7 +9,7 @@ import pytest
 
 from bench.supervise.control import resumable_stream as module
 from bench.supervise.control.connection import WAITING
-from bench.supervise.control.frames import HEAD, LONGEST_MESSAGE, SEALED, framed, messages_in, parsed
+from bench.supervise.control.message_frames import HEAD, LONGEST_MESSAGE, SEALED, framed, messages_in, parsed
 from bench.supervise.control.resumable_stream import ResumableStream
 from bench.supervise.control.sealed_frames import LONGEST, Forged, Handshake
 from bench.supervise.control.tcp import Control

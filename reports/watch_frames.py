@@ -15,7 +15,7 @@ from bench.model.rails import DeviceUse, rails_of, used_as
 from bench.model.units import GIGA, show_count, show_share, show_size
 from bench.model.verdict import Status
 
-from .soaking import SOAK_COLUMNS
+from .soak_frames import SOAK_COLUMNS
 
 WATCH_COLUMNS = ("device", "use", "seconds", "gbs", "least", "most")
 WAITING_COLUMNS = ("rail", "gbs", "floor", "note")

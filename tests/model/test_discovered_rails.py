@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from bench.model.discovered_rails import at_hand
 from bench.model.facts import Interface, Node, Port
-from bench.model.found_rails import at_hand
 from bench.model.profile import ProfileError, load, parse
 from bench.model.rails import rails_of
 from bench.model.units import BITS, GIGA

@@ -49,7 +49,7 @@ class SeriesFinding:
     """What is said of one series tonight.
 
     status    FAIL for a confirmed regression. INCONCLUSIVE where it could not be determined: not measured, or worse
-              without a re-run, or worse since the fingerprint changed. SKIP while a baseline is too young
+              without a re-run, or worse since the fingerprint changed. NOT APPLICABLE while a baseline is too young
     reason    why, in words; empty where the label says it all
     first, second   the two measurements against the baseline; None where the label is "insufficient data"
     nights    nights in the baseline, the oldest of them at ``since`` (seconds since 1970)
@@ -122,8 +122,8 @@ def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
     if strange and new.status is Status.INCONCLUSIVE:
         return new  # however many nights are: what is not believed is not learned either
     if beyond > 0:
-        return replace(new, status=Status.SKIP) if found.label is Label.INSUFFICIENT else None
-    status = Status.INCONCLUSIVE if new.status is not Status.PASS else Status.SKIP
+        return replace(new, status=Status.NOT_APPLICABLE) if found.label is Label.INSUFFICIENT else None
+    status = Status.INCONCLUSIVE if new.status is not Status.PASS else Status.NOT_APPLICABLE
     return replace(new, label=Label.SUSPICIOUS, status=status)
 
 
@@ -158,7 +158,14 @@ def _young(series: Series, tonight: NightValue, known: Levels) -> SeriesFinding:
     reason = f"{count} of {rules.least} nights that a baseline needs"
     reason += f" since {', '.join(cause)}" if cause else ""
     blank = SeriesFinding(
-        series, Label.INSUFFICIENT, Status.SKIP, tonight, reason, nights=count, since=base.since, cause=cause
+        series,
+        Label.INSUFFICIENT,
+        Status.NOT_APPLICABLE,
+        tonight,
+        reason,
+        nights=count,
+        since=base.since,
+        cause=cause,
     )
     found = _since_change(blank, known)
     if found is not None or count < rules.early[0]:
@@ -166,7 +173,7 @@ def _young(series: Series, tonight: NightValue, known: Levels) -> SeriesFinding:
     early = _compare(replace(blank, label=Label.OK, status=Status.PASS), base, known.better, rules)
     if early.label is Label.OK:
         return blank
-    return replace(early, status=Status.SKIP) if early.status is Status.PASS else early
+    return replace(early, status=Status.NOT_APPLICABLE) if early.status is Status.PASS else early
 
 
 def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRules) -> SeriesFinding:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.nccl.selector import Device, parse_devices
-from bench.nccl.traps import RULES, traps
+from bench.nccl.selector_traps import RULES, traps
 
 NODE = parse_devices("mlx5_0 mlx5_1 mlx5_2 mlx5_3 mlx5_10 mlx5_bond_0")
 RAILS = ("mlx5_1", "mlx5_2", "mlx5_3", "mlx5_10")

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from bench.model.facts import Interface, Node
-from bench.run import pair_trial
-from bench.run.pair_trial import UnreachedAddress, culprits
+from bench.run import reachability_trial
+from bench.run.reachability_trial import UnreachedAddress, culprits
 
 NAMES = ("n0", "n1", "n2", "n3")
 TO_N2 = [
@@ -59,9 +59,9 @@ def test_the_other_node_of_two_with_one_address_is_named_by_a_single_broken_pair
     nodes = (*(node(f"n{at}", f"10.0.2.1{at}") for at in (0, 1, 3)), node("n2", "10.0.2.10"))
     live = SimpleNamespace(nodes=nodes, leads={"n0": 0, "n1": 2, "n3": 6})  # n2 is set aside
     broken = [UnreachedAddress("n1", "n0", "eth2", "10.0.2.10", "no answer within 1 s")]
-    monkeypatch.setattr(pair_trial, "_try_all_pairs", lambda _: broken)
-    (found,) = pair_trial.sick_nodes(live)
+    monkeypatch.setattr(reachability_trial, "_try_all_pairs", lambda _: broken)
+    (found,) = reachability_trial.sick_nodes(live)
     assert (found.node, found.subject, found.failed) == ("n0", "n0 eth2", False)
     assert found.reason == "eth2: 10.0.2.10 is on n2 too, and not reached from n1 (no answer within 1 s)"
     broken += [UnreachedAddress(each, "n1", "eth1", "10.0.1.11", "refused") for each in ("n3",)]
-    assert [each.node for each in pair_trial.sick_nodes(live)] == ["n0"]
+    assert [each.node for each in reachability_trial.sick_nodes(live)] == ["n0"]

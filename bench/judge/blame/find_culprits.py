@@ -12,7 +12,7 @@ from bench.judge.blame import confirm, swapped_rails, wording
 from bench.judge.blame.matrix import Floats, Matrix, cells, matrix, transfers_among
 from bench.judge.blame.scale import Scale, centre, scale
 from bench.judge.blame.solve import Fault, ports_of, solve
-from bench.judge.blame.suspects import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject
+from bench.judge.blame.suspects import Answer, Background, Blame, BlameRules, NvlinkRate, PairRate, Subject
 from bench.model.late_dataclass import dataclass, replace
 from bench.model.units import show_count, show_share
 from bench.model.verdict import Status
@@ -319,7 +319,7 @@ def _confidence(fault: Fault, m: Matrix, measure: Scale, known: Background) -> f
     return NormalDist().cdf(fault.lost / error) / (1 + len(fault.rivals))
 
 
-def _slow_inside(rules: BlameRules, known: Background) -> list[tuple[Inside, float, int]]:
+def _slow_inside(rules: BlameRules, known: Background) -> list[tuple[NvlinkRate, float, int]]:
     """(GPU, share lost, how often measured) of GPUs slow inside their node, against the fast ones."""
     runs: dict[tuple[str, str, str], list[float]] = {}
     for run in known.inside:
@@ -329,7 +329,7 @@ def _slow_inside(rules: BlameRules, known: Background) -> list[tuple[Inside, flo
     reference = centre(np.array(list(rates.values()), dtype=np.float64), rules.noise) if rates else math.nan
     floor = max(rules.smallest, NAMING * rules.noise)
     return [
-        (Inside(*key, rate), 1 - rate / reference, len(runs[key]))
+        (NvlinkRate(*key, rate), 1 - rate / reference, len(runs[key]))
         for key, rate in rates.items()
         if 1 - rate / reference > floor
     ]

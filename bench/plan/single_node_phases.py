@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.model.collectives import COPIES, collective
 from bench.model.groups import GroupRule
 from bench.model.measurement import Rank
-from bench.plan.names import LINKS
+from bench.plan.phase_names import LINKS
 from bench.store import Phase
 
 from .job import Job, alone, everyone

@@ -19,10 +19,10 @@ def judged(
 ) -> list[Verdict]:
     """All there is to say of the ``wanted`` ports, links (``width`` lanes, ``rate`` bytes/s) and errors.
 
-    With an earlier look also what is gone since. Where no tool may ask: the reasons alone, all SKIP.
+    With an earlier look also what is gone since. Where no tool may ask: the reasons alone, all NOT APPLICABLE.
     """
     rows = [answer.verdict for answer in looked.answers]
-    if all(row.status is Status.SKIP for row in rows):
+    if all(row.status is Status.NOT_APPLICABLE for row in rows):
         return rows
     fabric = seen(looked)
     rows += [

@@ -13,12 +13,12 @@ import made_docs
 import made_runs
 from bench.judge.evidence import Evidence
 from bench.store import RunError
-from reports import doc_pages, docs
+from reports import chart_folder, doc_pages
 from reports.charts import CHARTS
 from reports.theme import INK
 
 RUN_CHARTS = [chart.name for chart in CHARTS if chart.section in ("collectives", "rails")]
-FAST = docs.Form(pictures=False)
+FAST = chart_folder.Form(pictures=False)
 
 
 def pages_of(made):
@@ -60,7 +60,7 @@ def test_pages_show_every_chart_by_its_name_with_words_and_links_that_lead_somew
 
 def test_pictures_are_png_on_paper_svg_in_both_modes_and_a_page_for_places_without_vega(tmp_path):
     page = pages_of(made_runs.gloo())[0]
-    docs.write(tmp_path, "t", [replace(page, charts=page.charts[1:2])], docs.Form())
+    chart_folder.write(tmp_path, "t", [replace(page, charts=page.charts[1:2])], chart_folder.Form())
     name = page.charts[1].name
     assert (tmp_path / "pictures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     light, dark = ((tmp_path / "pictures" / f"{name}{kind}").read_text() for kind in (".svg", ".dark.svg"))
@@ -74,12 +74,12 @@ def test_pictures_are_png_on_paper_svg_in_both_modes_and_a_page_for_places_witho
 def test_the_same_run_gives_the_same_bytes_and_leaves_files_alone(tmp_path):
     pages = pages_of(made_runs.gloo())
     for folder in (tmp_path / "a", tmp_path / "b"):
-        docs.write(folder, "t", pages, FAST)
+        chart_folder.write(folder, "t", pages, FAST)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(files) > 10
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
     before = {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in files}
-    docs.write(tmp_path / "a", "t", pages, FAST)
+    chart_folder.write(tmp_path / "a", "t", pages, FAST)
     assert before == {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in files}
 
 
@@ -89,7 +89,7 @@ def test_links_that_lie_in_wait_are_replaced_and_not_written_through(tmp_path):
     (tmp_path / "out").mkdir()
     for name in ("index.md", f".index.md.{os.getpid()}", "vegalite.js"):
         (tmp_path / "out" / name).symlink_to(own)
-    docs.write(tmp_path / "out", "t", pages_of(made_runs.gloo()), FAST)
+    chart_folder.write(tmp_path / "out", "t", pages_of(made_runs.gloo()), FAST)
     assert own.read_text() == "the user's own"
     assert not (tmp_path / "out" / "index.md").is_symlink()
 
@@ -97,10 +97,10 @@ def test_links_that_lie_in_wait_are_replaced_and_not_written_through(tmp_path):
 def test_what_was_drawn_before_and_was_not_measured_now_says_so(tmp_path):
     made = made_runs.gloo()
     pages = pages_of(made)
-    docs.write(tmp_path, "t", pages, FAST)
+    chart_folder.write(tmp_path, "t", pages, FAST)
     assert (tmp_path / "collectives.md").read_text().count("```vegalite") == pages[0].drawn > 0
     nothing = replace(made, run=replace(made.run, measurements=(), plan=replace(made.run.plan, phases=())))
-    docs.write(tmp_path, "t", pages_of(nothing), FAST)
+    chart_folder.write(tmp_path, "t", pages_of(nothing), FAST)
     assert "```vegalite" not in (tmp_path / "collectives.md").read_text()
     for name in ("busbw-by-size", "small-multiples"):
         spec = json.loads((tmp_path / f"{name}.vl.json").read_text())
@@ -112,11 +112,13 @@ def test_what_was_drawn_before_and_was_not_measured_now_says_so(tmp_path):
 
 def test_inline_has_no_files_of_data_and_a_base_goes_before_their_names(tmp_path):
     pages = pages_of(made_runs.gloo())[:1]
-    docs.write(tmp_path / "inline", "t", pages, docs.Form(inline=True, pictures=False))
+    chart_folder.write(tmp_path / "inline", "t", pages, chart_folder.Form(inline=True, pictures=False))
     assert not list((tmp_path / "inline").glob("*.csv"))
     assert "datasets" in json.loads((tmp_path / "inline" / "busbw-by-size.vl.json").read_text())
     assert ".csv" not in (tmp_path / "inline" / "collectives.md").read_text()
-    docs.write(tmp_path / "apart", "t", pages, docs.Form(base="https://example.org/data/", pictures=False))
+    chart_folder.write(
+        tmp_path / "apart", "t", pages, chart_folder.Form(base="https://example.org/data/", pictures=False)
+    )
     spec = json.loads((tmp_path / "apart" / "busbw-by-size.vl.json").read_text())
     assert spec["data"]["url"] == "https://example.org/data/busbw-by-size.csv"
 
@@ -147,7 +149,7 @@ def test_a_run_without_a_collective_is_not_measured_in_it_and_not_0():
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write .*file"):
-        docs.write(tmp_path / "file", "t", pages_of(made_runs.nothing_measured()), FAST)
+        chart_folder.write(tmp_path / "file", "t", pages_of(made_runs.nothing_measured()), FAST)
 
 
 def test_hostile_names_stay_text_in_the_pages(docs_folder):

@@ -6,7 +6,7 @@ import runs
 from bench.model.collectives import COPIES
 from bench.model.profile import parse
 from bench.plan import Job, PlanError, Request, job_groups
-from bench.plan.gpu import copies, graphs, links, registered
+from bench.plan.single_node_phases import copies, graphs, links, registered
 from bench.store import Phase
 
 NODE = runs.ranks(1, 4)
