@@ -19,6 +19,7 @@ import pytest
 
 from bench.judge.verdicts import judge
 from bench.model.typed_json import decode, encode
+from bench.nccl import log
 from bench.store import Run
 from golden import Golden, opened
 from made_acceptance import LAMBDA, acceptance_run
@@ -106,6 +107,14 @@ RECORDS = (
     *(f"measurements of {each}" for each in PHASES),
 )
 PARTS = 6  # so that the many fields of a node are shared out to several processes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logs_parsed_once() -> Iterator[None]:
+    """All runs here have the same logs, which take a third of the time of each judgement."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(log, "read", cache(log.read))
+        yield
 
 
 @pytest.fixture(scope="module")
