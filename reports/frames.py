@@ -21,7 +21,7 @@ from bench.judge.peaks import nodes_of, nodes_of_groups, peak_rows, scope_of, se
 from bench.judge.wire import algorithm_used
 from bench.model.collectives import collective
 from bench.model.groups import Group
-from bench.model.late_dataclass import dataclass, replace
+from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Case, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
@@ -77,6 +77,7 @@ class Frames:
     accused  of many nodes those that a problem of the first page names; else empty
     soak, memory, events  of a soak, over its time: see ``reports.soak_frames``; events of a watch as well
     watch, waiting, inspected  of a watched job: see ``reports.watch_frames``
+    kept     what several charts ask for and is made once
     """
 
     rows: pd.DataFrame
@@ -100,6 +101,7 @@ class Frames:
     watch: pd.DataFrame
     waiting: pd.DataFrame
     inspected: pd.DataFrame
+    kept: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def drawable(evidence: Evidence) -> Evidence:

@@ -18,7 +18,10 @@ def port_rates(f: Frames) -> pd.DataFrame:
 
     Where rings of nodes were measured and no pairs, the fastest ring of a port: it is at least as fast.
     """
-    return marked_rails(node_rails(f.pairs, f.blamed) if len(f.pairs) else with_change(f.rings), f.blamed)
+    if "ports" not in f.kept:
+        rates = node_rails(f.pairs, f.blamed) if len(f.pairs) else with_change(f.rings)
+        f.kept["ports"] = marked_rails(rates, f.blamed)
+    return f.kept["ports"]
 
 
 def columns(f: Frames, table: pd.DataFrame) -> dict[str, str]:

@@ -56,7 +56,7 @@ def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
 
 def test_of_many_nodes_the_map_shows_who_is_named_and_then_the_leaves_by_their_slowest_port(judged):
     leaves = {"node001": "leaf 1", "node002": "leaf 1", "node003": "leaf 2", "node004": "leaf 2"}
-    f, table = replace(judged.f, leaves=leaves), port_rates(judged.f)
+    f, table = replace(judged.f, leaves=leaves), port_rates(judged.f).copy()
     slow = (table["node"] == "node004") & (table["rail"] == "mlx5_3/1")
     table["change"] = table["change"].mask(slow, -0.4).mask(table["node"] == "node001", -0.3)
     placed = columns(f, table)
