@@ -666,7 +666,7 @@ def test_a_question_imports_neither_pandas_nor_scipy(home):
     code = (
         "import sys\nfrom bench.store.history import nights, nights_of_node, runs\n"
         f"print(len(nights({home!r}, 'c1')[0]), len(nights_of_node({home!r}, 'c1', 'node1')[0]), "
-        f"len(runs({home!r})[0]), {{'pandas', 'scipy', 'duckdb'}} & set(sys.modules))"
+        f"len(runs({home!r})[0]), {{'pandas', 'scipy', 'duckdb', 'fsspec'}} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "1 1 1 set()", done.stderr
@@ -675,9 +675,10 @@ def test_a_question_imports_neither_pandas_nor_scipy(home):
 # --- without the extra --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("library", ["pyarrow", "fsspec"])
-def test_a_missing_library_is_one_line_that_names_the_extra(home, library, monkeypatch):
+def test_a_missing_library_is_one_line_that_names_the_extra(home, monkeypatch):
     append(home, record())
-    monkeypatch.setitem(__import__("sys").modules, library, None)
-    with pytest.raises(MissingLibrary, match=rf"^[^\n]*{library}[^\n]*railgauge\[nightly\][^\n]*$"):
-        series_nights(home, series())
+    for library, needed_by in (("pyarrow", home), ("fsspec.core", f"file://{home}")):
+        monkeypatch.setitem(sys.modules, library, None)
+        name = library.partition(".")[0]
+        with pytest.raises(MissingLibrary, match=rf"^[^\n]*{name}[^\n]*railgauge\[nightly\][^\n]*$"):
+            series_nights(needed_by, series())
