@@ -54,7 +54,7 @@ def followed(evidence: Evidence, again: bool = False) -> dict[Case, Row | None]:
     Of a case in and out of place the collective's first placement is followed.
     """
     everyone = len(evidence.ranks)
-    got = {row.case.id: row for row in evidence.rows if row.ranks == everyone}
+    got = {row.case.id: row for row in evidence.rows}
     return {
         case: got.get(case.id)
         for phase in evidence.run.plan.phases

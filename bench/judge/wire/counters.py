@@ -179,9 +179,9 @@ def total_sent(phase: str, evidence: Evidence) -> float:
 def _copies(row: Row, evidence: Evidence) -> float:
     """How many times its size a call sends over rails, on all nodes together, at the least."""
     plain = [factor for each, factor in _factors(row, evidence).items() if each not in ("in_network", "tree")]
-    nodes = len(_nodes(row, evidence))
-    if not plain or nodes < 2:
+    if not plain:
         return 0.0
+    nodes = len(_nodes(row, evidence))
     if _spread(row):
         return min(plain) * nodes
     kind = collective(row.case.collective)

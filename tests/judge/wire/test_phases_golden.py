@@ -271,6 +271,7 @@ def test_bytes_of_a_call(golden: Golden) -> None:
     one, small = case("all_reduce", "ring", SIZE), case("all_reduce", "ring", 8)
     other = case("all_reduce", "rails", SIZE)
     row = runs.measured(one)[0]
+    turns = case("p2p", "ring", SIZE, groups=((0, 8, 1, 9, 2, 10),))
     seen: dict[str, tuple[Sequence[tuple[Case, Sequence[Measurement]]], Mapping[str, Any]]] = {
         "as it is": ([(one, [row])], {}),
         "and of another phase": ([(one, [row]), (other, runs.measured(other))], {}),
@@ -283,6 +284,7 @@ def test_bytes_of_a_call(golden: Golden) -> None:
         "none": ([(one, [])], {}),
         "twice": ([(one, [row, row])], {}),
         "uneven": ([(replace(one, groups=((0, 1, 8),)), [replace(row, ranks=(0, 1, 8))])], {}),
+        "pairs in turns": ([(turns, runs.measured(turns))], {}),
     }
     for size in (8, (1 << 20) - 64, 1 << 20, (1 << 20) + 64):
         sized = case("all_reduce", "ring", size)
@@ -517,6 +519,9 @@ def test_targets(golden: Golden) -> None:
         "one node": made([forced], THREE[:1], runs.ranks(1, 8)),
         "nothing": made(()),
     }
+    seen["counters of three nodes' rails"] = replace(
+        seen["three nodes"], counters=counted(("n0", "n1", "n2"), words, "rails")
+    )
     skipped = replace(seen["all three"].plan, skipped=(("ring", "no time"), ("rails", "no time either")))
     seen["a ring left out"] = replace(
         made([rails]), plan=replace(made([rails]).plan, skipped=skipped.skipped)

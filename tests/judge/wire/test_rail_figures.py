@@ -9,7 +9,17 @@ from types import SimpleNamespace
 import pytest
 
 from bench.judge.evidence import Evidence
-from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, collective, link, p2p, users_of, verbs
+from bench.judge.wire.rail_figures import (
+    Figure,
+    _best,
+    _unmeasured,
+    collective,
+    common_link,
+    link,
+    p2p,
+    users_of,
+    verbs,
+)
 from bench.judge.wire.rail_latency import of_latencies
 from bench.judge.wire.rail_layers import _losses
 from bench.model.facts import Port
@@ -145,6 +155,20 @@ def test_a_latency_is_missed_only_where_two_nodes_could_measure_it(other, left) 
     tools = (PerftestTool("n0", "6.24", latency=True), other)
     found = of_latencies(Evidence(replace(seen_(nodes(2)).run, perftest=tools), load("lambda-1cc-h100")))
     assert (found.left, len(found.at)) == (left, 0 if left else 16)
+
+
+@pytest.mark.parametrize(
+    ("rates", "common"), [((50e9, 25e9), 25e9), ((50e9, math.nan), 50e9), ((math.nan, 25e9), math.nan)]
+)
+def test_a_partner_whose_link_is_not_known_says_nothing_of_the_common_link(rates, common) -> None:
+    ends = {at: SimpleNamespace(node=f"n{at}", name="mlx5_1/1") for at in range(2)}
+    links = {(end.node, end.name): rate for end, rate in zip(ends.values(), rates, strict=True)}
+    both = (
+        SimpleNamespace(sender=ends[0], receiver=ends[1]),
+        SimpleNamespace(sender=ends[1], receiver=ends[0]),
+    )
+    seen = SimpleNamespace(links=links, by_rail={("n0", "mlx5_1/1"): [(each, None) for each in both]})
+    assert common_link(seen, node(0), Port("mlx5_1", 1)) == pytest.approx(common, nan_ok=True)
 
 
 FLOOR = 0.88 * 49.5e9
