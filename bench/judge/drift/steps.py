@@ -114,9 +114,9 @@ def _kernel_segments(scaled: Sequence[float], penalty: float) -> list[int]:
     search = _search()
     import numpy
 
-    path = search(numpy.array(scaled, dtype=float).reshape(-1, 1), penalty, SHORTEST, GAMMA)
+    path = search(numpy.array(scaled, dtype=float)[:, None], penalty, SHORTEST, GAMMA)
     edges, at = list[int](), len(scaled)
-    while at > 0:
+    while at:
         edges.append(at)
         at = int(path[at])
     return edges[::-1]
