@@ -47,21 +47,16 @@ def write(judged: Evidence, digest: str = "", renderer: Renderer | None = None) 
     return files
 
 
-def get_ready() -> Renderer:
-    """Do all that drawing takes and no run changes: the imports, altair's first chart, the scripts, the templates.
-
-    Returns the renderer of ``write``, which gets ready too, last: the page does without it.
-    """
+def get_ready() -> None:
+    """Do all that drawing takes and no run changes: the imports, altair's first chart, the scripts, the templates."""
     from . import export  # noqa: F401
     from .charts.chart import draw_one_point
-    from .renderer import Renderer
     from .scripts import vega
     from .templating import compile_templates
 
     draw_one_point()
     vega()
     compile_templates()
-    return Renderer()
 
 
 def write_pdf(judged: Evidence, paper: str) -> Path:

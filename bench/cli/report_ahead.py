@@ -12,9 +12,10 @@ import os
 import signal
 import socket
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from bench.judge.evidence import Evidence
 from bench.measure import prctl
@@ -25,6 +26,9 @@ from bench.model.verdict import Verdict
 from bench.store import RunError, load
 
 from .page import write_report
+
+if TYPE_CHECKING:
+    from reports.renderer import Renderer
 
 NAME = "rg-report"
 NICE = 5  # less than torch's own import where both want the same processor, and not so little that a drawing waits
@@ -127,7 +131,7 @@ def _drawn(connection: socket.socket) -> bytes:
     """Draw the run that the parent hands over; the answer to it."""
     from reports import get_ready
 
-    with get_ready() as renderer:
+    with _renderer_beside(get_ready) as renderer:
         asked, error = decode(JudgedFolder, _received(connection)), ""
         try:
             evidence = Evidence(load(Path(asked.folder)), parse(asked.profile, "the profile of the run"))
@@ -135,6 +139,21 @@ def _drawn(connection: socket.socket) -> bytes:
         except RunError as caught:
             error = str(caught)
     return json.dumps({"error": error}).encode()
+
+
+def _renderer_beside(get_ready: Callable[[], None]) -> Renderer:
+    """Get ready, then start the renderer of pictures: the page does without it. Where the report is asked for before
+    that, it is started beside.
+    """
+    from reports.renderer import Renderer
+
+    started: list[Renderer] = []
+    signal.signal(
+        signal.SIGCONT, lambda *_: started.append(Renderer())
+    )  # by which ``write`` wakes this process
+    get_ready()
+    signal.signal(signal.SIGCONT, signal.SIG_DFL)
+    return started[0] if started else Renderer()
 
 
 def _be_silent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import mpi_jobs
+import reports
 import runs
 from bench.cli import report_ahead
 from bench.cli.page import write_report
@@ -42,6 +44,11 @@ def name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
+def catches(pid: int, number: int) -> bool:
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def until(holds) -> bool:
     end = time.monotonic() + 60
     while not holds() and time.monotonic() < end:
@@ -61,6 +68,22 @@ def test_it_draws_what_this_process_would_and_rests_until_then(tmp_path, monkeyp
         assert until(lambda: state(process._pid) == "T")
         process.write(found)
     assert drawn(found.run.path) == wanted
+
+
+def test_one_that_is_woken_before_it_is_ready_starts_the_renderer_beside(tmp_path, monkeypatch):
+    found = judged(tmp_path / "run")
+    here = "/proc/{0}/task/{0}/children"
+
+    def get_ready():
+        assert until(lambda: Path(here.format(os.getpid())).read_text())
+
+    monkeypatch.setattr(reports, "get_ready", get_ready)
+    with ReportAhead() as process:
+        monkeypatch.setattr(report_ahead, "write_report", None)
+        assert until(lambda: catches(process._pid, signal.SIGCONT))
+        process.stop()
+        process.write(found)
+    assert (tmp_path / "run" / "charts" / "busbw-by-size.svg").exists()
 
 
 def test_one_that_was_killed_costs_no_report(tmp_path):
