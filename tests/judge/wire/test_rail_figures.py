@@ -163,10 +163,7 @@ def test_a_latency_is_missed_only_where_two_nodes_could_measure_it(other, left) 
 def test_a_partner_whose_link_is_not_known_says_nothing_of_the_common_link(rates, common) -> None:
     ends = {at: SimpleNamespace(node=f"n{at}", name="mlx5_1/1") for at in range(2)}
     links = {(end.node, end.name): rate for end, rate in zip(ends.values(), rates, strict=True)}
-    both = (
-        SimpleNamespace(sender=ends[0], receiver=ends[1]),
-        SimpleNamespace(sender=ends[1], receiver=ends[0]),
-    )
+    both = [SimpleNamespace(sender=ends[at], receiver=ends[1 - at]) for at in (1, 0)]
     seen = SimpleNamespace(links=links, by_rail={("n0", "mlx5_1/1"): [(each, None) for each in both]})
     assert common_link(seen, node(0), Port("mlx5_1", 1)) == pytest.approx(common, nan_ok=True)
 
