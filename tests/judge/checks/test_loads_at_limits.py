@@ -129,6 +129,14 @@ def intermittent() -> list[str]:
         ]
     for rails in (0, 1, 2):
         lines += [f"{rails} rails loaded", *said("blame.intermittent", loaded(good, good, rails=rails))]
+    for stall, one_in in itertools.product((1e-3, 1.0), (2, 40)):
+        evidence = loaded(good, good)
+        late = [
+            replace(each, slowest=max(stall, each.slowest)) if at % one_in == 0 else each
+            for at, each in enumerate(evidence.run.windows)
+        ]
+        evidence = Evidence(replace(evidence.run, windows=tuple(late)), SMALL)
+        lines += [f"stalls of {stall} in one of {one_in}", *said("blame.intermittent", evidence)]
     for share in (0.999999, 1.0, 1.000001):
         bound = Bound(share * FAST / 0.7, "its rate", "a test")
         want = replace(SMALL, limits=(Limit("p2p", "rail_rate", bound),))
