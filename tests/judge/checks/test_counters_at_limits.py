@@ -339,6 +339,19 @@ def errors() -> list[str]:
         for at in range(3)
         for name in machine(0).ports[0].counters
     }
+    begun = run({})
+    anew = tuple(
+        replace(
+            each,
+            snapshots=tuple(
+                Snapshot(shot.time, shot.monotonic - 1e6, shot.readings) for shot in each.snapshots
+            ),
+        )
+        if each.phase == "ring"
+        else each
+        for each in begun.run.counters
+    )
+    lines += ["started anew", *said("growth.errors", Evidence(replace(begun.run, counters=anew), SMALL))]
     return [
         *lines,
         "many",
@@ -485,6 +498,8 @@ def alone() -> list[str]:
     lines += ["not begun", *said("rails.alone", run({}, rows=(base,), phases=("pinned-1",), plan=plan))]
     lost = [with_port(machine(0), "mlx5_2", counters={}), machine(1), machine(2)]
     lines += ["not known", *said("rails.alone", run({}, rows=(base,), machines=lost, phases=("pinned-1",)))]
+    own = row("p2p", 1 << 26, "steady", ranks=(0, 2), rail="own")
+    lines += ["in a steady load", *said("rails.intended", run({}, rows=(own,), phases=("steady",)))]
     for name in ("p2p", "p2p_bidirectional", "all_reduce"):
         own = row(name, 1 << 26, "rails", ranks=(0, 2), rail="own")
         for first, second, other in itertools.product(
