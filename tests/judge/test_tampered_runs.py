@@ -1338,6 +1338,21 @@ def half_of_rank_5(row: Measurement) -> Measurement:
 tampering("a rank's clock runs at half speed", INCONCLUSIVE, "clock", "rank 5", "took 50.0 %")(
     rows(half_of_rank_5)
 )
+tampering(
+    "long calls take a fifth of their time by themselves", INCONCLUSIVE, "clock", "a call by itself takes"
+)(
+    rows(
+        lambda row: replace(row, isolated=tuple(second / 5 for second in row.isolated)),
+        "collectives",
+        lambda case, row: case.size >= 1 << 30,
+    )
+)
+tampering(
+    "all pairs inside the nodes are far slower than neighbours", INCONCLUSIVE, "pairs/p2p/", "GPUs inside"
+)(times(2.5, "inside"))
+tampering("the manifest does not say when the run began", INCONCLUSIVE, "coverage.end", "when the run began")(
+    manifest(started=0.0)
+)
 tampering("the manifest names no version", INCONCLUSIVE, "coverage.end", "which version of RailGauge")(
     manifest(versions={})
 )

@@ -23,7 +23,8 @@ from bench.store.rows import Row
 from .imported_results import is_import
 
 STALL, STALLED = 3.0, 0.05  # times the median block, and seconds longer: a stall, and no noise
-APART = 10.0  # times: calls back to back overlap, and single ones wait for each other, but not so much
+# times: calls back to back overlap, and single ones wait for each other, but not so much; less where a call takes long
+APART, LONG_APART, LONG_CALL = 10.0, 3.0, 0.01
 CLOCKS_APART = (
     3600.0  # s that the clocks of two nodes may differ, or be set by, before a row is not this run's
 )
@@ -341,7 +342,8 @@ def _uneven(row: Row) -> str:
     if len(slow) >= max(2, len(blocks) / 4):
         count = f"{len(slow)} of {len(blocks)} blocks"
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
-    low, high = usual / APART, APART * usual + START
+    apart = LONG_APART if usual >= LONG_CALL else APART
+    low, high = usual / apart, apart * usual + START
     # nearly always all are within, so the median is, and needs no sorting
     if (
         alone

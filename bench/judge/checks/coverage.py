@@ -339,6 +339,10 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     if not evidence.manifest.versions.get("railgauge") and not is_import(evidence):
         text = "manifest.json does not say which version of RailGauge made the run"
         yield Finding("run folder", None, text, wanted="files of one run")
+    if not evidence.manifest.started and evidence.records_all:  # by which all other times are judged
+        yield Finding(
+            "run folder", None, "manifest.json does not say when the run began", wanted="files of one run"
+        )
     yield from _misfitting_marks(evidence)
     for note in evidence.run.notes:
         if "damaged" in note:

@@ -63,7 +63,8 @@ def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         subject = f"{row.case.collective}, {phase_words(phase)}"
         yield Finding(subject, None, text, row.seconds, step=LATE, case=row.case.id)
     for row, usual in contradictions(evidence.rows, evidence.run.node_of):
-        text = f"{show_size(row.case.size)} reach {show_rate(row.busbw)}; {usual}: {show_share(DIP)} of it are wanted"
+        reached = f"{show_size(row.case.size)} reach {show_rate(row.busbw)}"
+        text = f"{reached}; {usual}: the lower must be {show_share(DIP)} of the other"
         yield Finding(row.case.id, None, text, row.busbw, step=LESS, case=row.case.id)
 
 
