@@ -97,7 +97,7 @@ def budget(evidence: Evidence) -> Iterator[Finding]:
     if is_screened(evidence) and len(evidence.run.whole.manifest.nodes) <= MOST_IN_PAIRS:
         # what a bad link between two good nodes had to be on to be found
         last = screened(evidence).coverage
-        whole = last.paths == last.paths_of
+        whole = last.paths == last.paths_of and last.ports == last.ports_of
         text, paths, of = f"measured {last.text}", float(last.paths), last.paths_of
         yield Finding(
             "paths", True if whole else None, text, paths, wanted=f"all {of} paths", bound=float(of)
