@@ -20,7 +20,6 @@ from .option_types import PATH, SITE, TITLE, VERDICTS, option, profile_option
 
 PAPERS = ("a4", "us-letter")
 MOST_EDITED = 8  # verdicts that verify names
-MANY = 10_000  # rows, whose checks take so long that a second process is worth its start
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
@@ -44,12 +43,10 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     profile = load(profile_name) if profile_name else own_profile(run_folder)
     with ThreadPoolExecutor(1) as beside:  # it adds up every file while Python loads what judges
         seen = beside.submit(evidence, run_folder)
-        from bench.judge.two_processes import in_turn, in_two_processes
         from bench.judge.verdicts import judge, status
 
         from .terminal import summarise
-    run = load_run(run_folder)
-    judged = judge(run, profile, ask=in_two_processes if len(run.measurements) > MANY else in_turn)
+    judged = judge(load_run(run_folder), profile)
     unsaved = _save(judged, refresher(run_folder, seen.result()))
     warn_unclosed(judged.run)
     if as_json:

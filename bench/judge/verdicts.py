@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-
 from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict, overall
@@ -16,18 +13,16 @@ from .checks.coverage import COMMAND
 from .checks.row_peers import UNBOUNDED
 from .drift.tonight import COMPARED
 from .registry import Check
-from .two_processes import Question, in_turn
 from .watched import is_watch
 
 SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
-Ask = Callable[[Sequence[Question[list[Verdict]]]], list[list[Verdict]]]
 
 
-def judge(run: Run, profile: Profile, facts_only: bool = False, ask: Ask = in_turn) -> Evidence:
+def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
     """The evidence with its verdicts, in the order of the checks' table.
 
     ``facts_only``: of the checks that need no measurement. A check that breaks is an INCONCLUSIVE of its own and takes
-    no other verdict with it. ``ask``: how the checks are asked (see ``two_processes``).
+    no other verdict with it.
     """
     evidence, everyone = Evidence(run, profile), Evidence(who_came(run.whole), profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
@@ -37,8 +32,8 @@ def judge(run: Run, profile: Profile, facts_only: bool = False, ask: Ask = in_tu
     left = [check.name for check in asked if check.facts_only and run.manifest.launcher == IMPORTED]
     asked = [check for check in asked if check.name not in left]
     # what needs no measurement is judged of the nodes too that were set aside
-    questions = [partial(_verdicts, check, everyone if check.facts_only else evidence) for check in asked]
-    verdicts = [verdict for each in ask(questions) for verdict in each]
+    found = (_verdicts(check, everyone if check.facts_only else evidence) for check in asked)
+    verdicts = [verdict for each in found for verdict in each]
     if left:
         text = f"an import holds no facts of the machines: {show_count(len(left), 'check')} on them left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.NOT_APPLICABLE, text, evidence=tuple(left)))
