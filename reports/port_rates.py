@@ -70,8 +70,8 @@ def node_rails(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
 
 def with_change(table: pd.DataFrame) -> pd.DataFrame:
     """A table with gbps, with ``change``: the share from the median of all."""
-    change = (table["gbps"] / table["gbps"].median() - 1).round(5)
-    found: pd.DataFrame = table.assign(change=change, gbps=table["gbps"].round(3))
+    rates = table["gbps"].astype(float)  # an empty column has no type of its own
+    found: pd.DataFrame = table.assign(change=(rates / rates.median() - 1).round(5), gbps=rates.round(3))
     return found
 
 

@@ -68,8 +68,10 @@ class ReportAhead:
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         self._signal(signal.SIGKILL)
         self._connection.close()
-        if self._pid:
-            os.waitpid(self._pid, 0)
+        # rank 0 may have gone on as a copy of itself, whose child it is not (``outlive_mpirun``)
+        with contextlib.suppress(ChildProcessError):
+            if self._pid:
+                os.waitpid(self._pid, 0)
 
     def stop(self) -> None:
         """Take no more processor time until the report is asked for."""

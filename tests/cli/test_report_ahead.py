@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -162,6 +163,18 @@ def test_none_is_left_of_a_run_that_draws_nothing(tmp_path):
         pid = process._pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside numpy's threads
+def test_a_copy_of_rank_0_that_outlives_mpirun_ends_it_although_it_is_not_its_parent():
+    with ReportAhead() as ahead:
+        copy = os.fork()
+        if copy == 0:
+            with contextlib.suppress(BaseException):
+                ahead.__exit__(None, None, None)
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(copy, 0)[1] == 0
 
 
 def test_one_that_is_stopped_ends_with_the_run_that_started_it():

@@ -17,7 +17,7 @@ from .bounds import who, with_ceiling
 
 UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
 LATE = "see what holds up small messages: the power state of processors and PCIe, another load on the rails"
-LESS = "run that collective by itself: railgauge run; see NCCL's log for the way its messages take and its channels"
+LESS = "measure that collective by itself; see NCCL's log for the way its messages take and its channels"
 MOST = 8  # series without a bound that are named
 GOOD = Finding("all rows", True, "")  # of a large run there are 100 000, which are only counted
 
