@@ -130,7 +130,7 @@ def _draw_when_asked(parent: int, connection: socket.socket) -> NoReturn:
 
 
 def _drawn(connection: socket.socket) -> bytes:
-    """Draw the run that the parent hands over; the answer to it."""
+    """Draw the run that the parent hands over. Returns the answer: JSON with the error, "" where there is none."""
     from reports import get_ready
 
     with _renderer_beside(get_ready) as renderer:

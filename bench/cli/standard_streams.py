@@ -62,7 +62,7 @@ def append_to_files() -> None:
 
 @contextlib.contextmanager
 def patient(hidden: tuple[str, ...] = ()) -> Iterator[None]:
-    """Within it no write to ``sys.stdout`` or ``sys.stderr`` raises, where they are files; they show no ``hidden``."""
+    """Within this context no write to ``sys.stdout`` or ``sys.stderr`` raises, and no text of ``hidden`` is shown."""
     before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     try:
         for name, stream in before.items():

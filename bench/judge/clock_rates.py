@@ -1,4 +1,4 @@
-"""Clocks that stand still, or run at another speed than others that saw the same time go by."""
+"""Finds clocks that stand still, or run faster or slower than the other clocks of the same run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from bench.store.rows import Row
 
 SLEWED = 0.1  # by so much chrony lets a clock run fast or slow while it mends its time, at most
 ANSWERS = 1.0  # s within which all nodes are read
-LONG_BLOCK, MANY = (
-    0.01,
-    8,
-)  # s and calls of a block, of which all ranks see the same time whoever came late to its first
+# s and calls of a block that takes every rank equally long, whichever of them came late to its first call
+LONG_BLOCK, MANY = 0.01, 8
 FEWEST = 3  # such rows
 APART = 0.75  # of the time of most ranks
 
@@ -33,12 +31,9 @@ def clocks_of_nodes(run: Run) -> Iterator[tuple[str, str]]:
     """
     own, others = dict[str, Spans](), dict[str, Spans]()
     for before, after in pairwise(run.counters):
-        if (before.phase, before.when, after.when, before.nodes) != (
-            after.phase,
-            "before",
-            "after",
-            after.nodes,
-        ):
+        if (before.when, after.when) != ("before", "after"):
+            continue
+        if (before.phase, before.nodes) != (after.phase, after.nodes):
             continue
         shots = list(zip(before.snapshots, after.snapshots, strict=False))
         went = [(last.monotonic - first.monotonic, last.time - first.time) for first, last in shots]

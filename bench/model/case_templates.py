@@ -1,4 +1,4 @@
-"""Templates of cases: where cases differ only in the number of their round, one of them is written and sent for all."""
+"""Templates of cases: of cases that differ only in the number of their round, one is written and sent for all."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class LateFields:
                 self._cls.__init__ = self._init()
 
     def _init(self) -> Any:
-        """The ``__init__`` of a class like it: until that replaces ours, other threads shall meet ours, not none."""
+        """The real ``__init__``, made on a subclass, so that no thread ever finds the class itself without one."""
         like = type(self._cls.__name__, (self._cls,), {"__qualname__": self._cls.__qualname__})
         frozen = self._parameters.get("frozen", False)
         return vars(dataclasses.dataclass(frozen=frozen, eq=False, repr=False)(like))["__init__"]
