@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median, median_low
 
+from bench.judge.evidence import Evidence, derived
 from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case, Rank, Window
 from bench.plan.phase_names import STEADY, STEADY_AGAIN
@@ -208,6 +209,19 @@ def intermittent(measured: Sequence[SteadyLoad]) -> list[Intermittent]:
             shares = tuple(max(max(ring.shares.values()) for ring in each) for each in here)
             found.append(Intermittent(rail, _common(links), shares))
     return found
+
+
+@derived
+def ports(evidence: Evidence) -> frozenset[tuple[str, str]]:
+    """(node, rail) of each port that is slow now and then in two loads, and that they tell from all others.
+
+    A slow path would be slow in the load alone in which its ends are neighbours.
+    """
+    measured = loads(evidence.run, evidence.rail_names)
+    found = intermittent(measured) if len(measured) > 1 else []
+    return frozenset(
+        (*each.nodes, each.rail) for each in found if len(each.nodes) == 1 and not each.throughout
+    )
 
 
 def _common(links: Sequence[Link]) -> tuple[str, ...]:

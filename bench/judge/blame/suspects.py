@@ -174,6 +174,7 @@ class Answer:
     reference   bytes/s of a healthy pair, as measured; NaN when none could be found
     noise       relative standard deviation of one transfer
     floor       smallest share of rate that is blamed
+    explained   paths that are slow because one of their ports is now and then: not among ``blames``
     """
 
     status: Status
@@ -185,6 +186,7 @@ class Answer:
     reference: float
     noise: float
     floor: float
+    explained: tuple[Blame, ...] = ()
 
     @property
     def named(self) -> tuple[Blame, ...]:

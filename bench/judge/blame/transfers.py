@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from statistics import median
 
@@ -18,7 +18,7 @@ from bench.plan.phase_names import AGAIN, CROSS, FIRST, SCREEN
 from bench.plan.screening import Ring, ScreeningTask, Step, step
 from bench.store.rows import Row
 
-from . import Background, BlameRules, PairRate, Test, blame, confirmations, explained_by
+from . import Background, Blame, BlameRules, PairRate, Test, blame, confirmations, explained_by, intermittent
 from .background import background
 from .suspects import Answer
 
@@ -101,8 +101,22 @@ def _round(case_id: str) -> int:
 
 @derived
 def answer(evidence: Evidence) -> Answer:
-    """The parts to blame, by all rows of the rails phases and what else the run knows."""
-    return blame(straight_and_across(evidence), rules(evidence.profile), background(evidence))
+    """The parts to blame, by all rows of the rails phases and what else the run knows.
+
+    A transfer that meets the bad seconds of an intermittent port, and again where it was repeated, looks like a slow
+    path; the steady load saw its port for longer, with other neighbours.
+    """
+    found = blame(straight_and_across(evidence), rules(evidence.profile), background(evidence))
+    slow = intermittent.ports(evidence)
+    explained = tuple(each for each in found.blames if _is_path_of(each, slow))
+    blames = tuple(each for each in found.blames if each not in explained)
+    return replace(found, blames=blames, explained=explained)
+
+
+def _is_path_of(found: Blame, ports: Collection[tuple[str, str]]) -> bool:
+    path = found.subject
+    ends = {(node, path.rail) for node in (path.node, path.peer)}
+    return (path.kind, found.metric) == ("path", "rate") and not ends.isdisjoint(ports)
 
 
 def straight_and_across(evidence: Evidence) -> list[PairRate]:

@@ -48,6 +48,9 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     for row in answer.named:
         found = _guessed(_of_several(_named(row, answer.reference), row, evidence), row, evidence)
         yield explained(found, row, evidence)
+    for row in answer.explained:
+        text = f"{slower(row.lost, answer.reference)}; blame.intermittent names the port"
+        yield NotApplicable(text, row.text)
     for row in answer.suspects:
         text = f"suspected: {slower(row.lost, answer.reference)}"
         step, wanted = row.next_step, "a second measurement"

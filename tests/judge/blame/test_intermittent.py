@@ -11,16 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 import runs
+from bench.judge.blame import transfers
 from bench.judge.blame.intermittent import Intermittent, Ring, intermittent, rings, steady_load
 from bench.judge.blame.suspects import Subject
 from bench.judge.checks import CHECKS
 from bench.judge.checks.intermittent_rails import _too_fast
 from bench.judge.evidence import Evidence
-from bench.model.measurement import Case, Window
+from bench.model.measurement import Case, Measurement, Window
 from bench.model.profile import Profile, parse
 from bench.model.verdict import Status, Verdict
-from bench.plan import Job
-from bench.plan.phase_names import STEADY
+from bench.plan import Job, acceptance, pair_cases
+from bench.plan.phase_names import AGAIN, FIRST, STEADY
 from bench.plan.steady_load import WINDOW, steady, steady_again
 from bench.run.resume import planned_anew
 from bench.store import Phase, Plan, Recorder, load
@@ -380,6 +381,50 @@ def test_a_hole_in_a_burst_that_most_rails_share_makes_no_second_burst():
         return slot == 22 or ((node, rail) == ("n1", "eth1") and slot in (19, 20, 21, 24, 25))
 
     assert not steady_load(loaded(nodes(4), slow, 2, True), True).suspicious
+
+
+def on_the_path(path: Path, slow: Slow) -> dict[str, tuple[Status, str]]:
+    """Check → what is judged where the one path from n3 to n2 on eth2 was slow, again too, and the load was so."""
+    here = job()
+    where = [rank.node for rank in here.ranks]
+
+    def transferred(case: Case) -> list[Measurement]:
+        late = [(where[a], where[b], a % 2) == ("n3", "n2", 1) for a, b in case.groups]
+        return [
+            runs.measured(case, case.size / (FAST / 4 if each else FAST))[at] for at, each in enumerate(late)
+        ]
+
+    phase = next(each for each in acceptance(here, 1.0)[0] if each.name == FIRST)
+    pairs = [*phase.cases]
+    rows = [row for case in pairs for row in transferred(case)]
+    first = runs.folder(path / "first", rows, pairs, here.ranks, profile())
+    for at, test in enumerate(transfers.retests(Evidence(load(first), profile()))):
+        more = pair_cases(AGAIN, f"test-{at}", test.pairs, profile(), "gloo", test.ways)
+        pairs += more
+        rows += [row for case in more for row in transferred(case)]
+    phases = [planned(steady(here)), steady_again(here)]
+    cases = [*pairs, *(case for phase in phases for case in phase.cases)]
+    plan = Plan((replace(phase, cases=tuple(pairs)), *phases))
+    runs.folder(path / "run", rows, cases, here.ranks, profile(), end=False, plan=plan)
+    with Recorder(path / "run", True) as recorder:
+        for phase in phases:
+            for row in windows(phase, where, slow):
+                recorder.add(row)
+        recorder.end()
+    evidence = Evidence(load(path / "run"), profile())
+    return {
+        check: [(each.status, each.subject) for each in CHECKS[check](evidence)]
+        for check in ("blame.rails", "blame.intermittent")
+    }
+
+
+def test_a_path_is_slow_because_the_port_at_its_end_is_now_and_then(tmp_path):
+    name = "path n2 - n3 on rail eth2, from n3 to n2 only"
+    assert on_the_path(tmp_path / "port", bad) == {
+        "blame.rails": [(Status.NOT_APPLICABLE, name)],
+        "blame.intermittent": [(Status.FAIL, "n2 rail eth2")],
+    }
+    assert on_the_path(tmp_path / "path", good)["blame.rails"] == [(Status.FAIL, name)]
 
 
 @pytest.mark.parametrize(
