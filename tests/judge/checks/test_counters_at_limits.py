@@ -26,6 +26,7 @@ from bench.model.measurement import Extra
 from bench.model.profile import Profile, Rails
 from bench.model.run_folder_lines import CounterLine, HealthLine, Joined, Loss
 from bench.model.verdict import Verdict
+from bench.nccl.log import read
 from bench.plan import Request, sweep_cases
 from bench.store import LOGS, WIRING, Phase, Plan, Settings
 from bench.store.rows import Row, row_of
@@ -444,6 +445,14 @@ def shares() -> list[str]:
         lines += [f"busy {busy}", *said("rails.share", run({}, rows=CROSSING, busy=busy))]
     for busy in (10**9, 19_327_352_828, 19_327_352_832, 65_424_509_440, 65_424_509_444, 10**11):
         lines += [f"calls {busy}", *said("rails.share", run({}, rows=big, busy=busy))]
+    for silent, busy in itertools.product(
+        ((0, 1), ()), (10**10, 19_327_352_832, 38_654_705_660, 38_654_705_664)
+    ):
+        growth = {("ring", at, f"mlx5_{rail}/1", "counters", "port_xmit_data"): -busy // 4
+                  for at in silent for rail in (1, 2)}  # fmt: skip
+        evidence = run(growth, rows=big, busy=busy)
+        vars(evidence)["log"] = read("n0:1:1 [0] NCCL INFO Using network IB\n")
+        lines += [f"by IB {silent} {busy}", *said("rails.share", evidence)]
     lost = [with_port(machine(0), "mlx5_1", counters={"port_xmit_data": 0}), machine(1), machine(2)]
     lines += ["not known", *said("rails.share", run({}, machines=lost, rows=big))]
     for backend, want, phases in (

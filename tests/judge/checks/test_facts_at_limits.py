@@ -99,7 +99,7 @@ GPU: dict[str, dict[str, Sequence[Any]]] = {
     "gpus.compute_mode": {"compute_mode": (None, "", "default", "exclusive process", "prohibited")},
     "gpus.idle": {
         "processes": (None, 0, 1),
-        "memory_free": (None, 900 << 20, (900 << 20) - 1),
+        "memory_free": (None, 0, 900 << 20, (900 << 20) - 1),
         "memory_total": (None, 1000 << 20),
     },
     "gpus.alike": {

@@ -274,6 +274,7 @@ def results() -> list[str]:
         "one wrong": {"wrong": (0, 0, 3, 0)},
         "none compared": {"wrong": (None,) * 4, "checked": 0},
         "one did not compare": {"wrong": (0, None, 0, 0)},
+        "one compares": {"wrong": (None, 0, None, None)},
         "too few elements": {"checked": 1},
         "verified all": {"verified": 9, "made": 9},
         "verified more than made": {"verified": 10, "made": 9},
@@ -413,6 +414,17 @@ def coverage() -> list[str]:
     whole = seen_rows([*rows, pair, lost])
     run = whole.run
     few = Plan((Phase("collectives", "", ()),))
+    marks = tuple(
+        PhaseMark(phase.name, state, len(phase.cases), len(phase.cases))
+        for phase in run.plan.phases
+        for state in ("begin", "end")
+    )
+    ours = replace(
+        run,
+        manifest=replace(run.manifest, versions={"railgauge": __version__}),
+        phases=marks,
+        plan=replace(run.plan, phases=(*run.plan.phases, Phase("empty", "", ()))),
+    )
     shortages = tuple(
         TooLarge(f"case/{at}", 8 + at, 4, "GPU 3 of n1" if at % 2 else "n0") for at in range(50)
     )
@@ -434,6 +446,21 @@ def coverage() -> list[str]:
             manifest=replace(run.manifest, settings=Settings(resumed=2), versions={"railgauge": __version__}),
             phases=(PhaseMark("collectives", "begin"),),
         ),
+        **{
+            f"{name}, of this version": replace(ours, **changes)
+            for name, changes in {
+                "begun and ended": {},
+                "resumed": {"resumed_at": (1.7e9,)},
+                "lost": {"losses": (Loss("c", "it hung"),)},
+                "not ended": {"ended": None},
+                "began with less": {"phases": (replace(marks[0], cases=23), *marks[1:])},
+                "ended with less": {"phases": (marks[0], replace(marks[1], measured=23), *marks[2:])},
+                "not begun": {"phases": marks[1:]},
+                "ended by a begin": {"phases": (marks[0], replace(marks[1], state="begin"), *marks[2:])},
+                "one without marks": {"phases": marks[2:]},
+                "none joined": {"joined": (Joined("rails", 0),)},
+            }.items()
+        },
         "set aside": replace(
             run,
             manifest=replace(
@@ -563,6 +590,7 @@ def rail_rates() -> list[str]:
         "two of two rails": [slow, usual[1], between(2e-2, (1, 3)), usual[3], *four((0, 2)), *four((1, 3))],
         "failed": [between(1e-2, (0, 2), extra=Extra(failed="reset", rail="mlx5_1/1")), *usual[1:]],
         "pinned": [*usual, *(between(each, (0, 2), "pinned-1", rail="mlx5_1/1") for each in (2e-2, 1e-2))],
+        "one faster": [between(9e-3, (0, 2)), *usual[1:]],
         "slowest last": [*usual[:3], slower],
         "inside": [between(1e-2, (0, 1), "inside")],
         "nothing": [],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.judge.checks import CHECKS
 from bench.judge.watched import EventFinder, device_at, inspected_calls, loads, rail_loads, slow_paths
 from bench.model.activity import DeviceActivity, InspectedCalls, NodeActivity
 from golden import Golden, opened, shown
@@ -17,7 +18,9 @@ from test_watch import FAST, PROFILE, SLOW, device, evidence, ring
 
 @pytest.fixture(scope="module")
 def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
-    yield from opened(request, Path(__file__).with_name("watch.txt"), ("a watch", "events of a watch"))
+    yield from opened(
+        request, Path(__file__).with_name("watch.txt"), ("a watch", "events of a watch", "verdicts")
+    )
 
 
 def test_a_watch(golden: Golden) -> None:
@@ -101,3 +104,54 @@ def test_events_of_a_watch(golden: Golden) -> None:
             for each in EventFinder(rails, fresh.nodes).look(1.0, "n0", activity)
         ]
     golden.hold("events of a watch", lines)
+
+
+def test_verdicts_of_a_watch(golden: Golden) -> None:
+    """What each check says of watches at and around their limits."""
+    slow = ring() | {("n1", 1): device("n1", 1, SLOW, 0.9)}
+    unknown = replace(device("n1", 1), sent=None, received=None)
+    calls = tuple(
+        InspectedCalls(name, 1 << 20, 2, 1, count, busbw, busbw / 2)
+        for name, count, busbw in (("AllReduce", 1, 1e9), ("AllReduce", 3, 2e9), ("AllGather", 2, 3e9))
+    )
+    watches = {
+        "a ring": evidence(ring()),
+        **{f"{seconds} s": evidence(slow, seconds) for seconds in (9, 10, 11)},
+        **{f"{looks} looks": evidence(slow, 13, looks) for looks in (3, 4)},
+        **{f"a ring of {looks} looks": evidence(ring(), 10, looks) for looks in (3, 4)},
+        "one node": evidence({key: each for key, each in ring().items() if key[0] == "n0"}),
+        "two nodes": evidence(slow, names=("n0", "n1")),
+        "to nobody": evidence(ring() | {("n1", 1): replace(slow["n1", 1], toward="10.77.0.1")}),
+        "to nobody named": evidence(ring() | {("n1", 1): replace(slow["n1", 1], toward="")}),
+        "not read": evidence(slow | {("n2", 1): device("n2", 1, unread=0.4)}),
+        "to one and from another": evidence(slow | {("n0", 1): device("n0", 1, SLOW, 0.9)}),
+        "two slow": evidence(slow | {("n2", 2): device("n2", 2, SLOW, 0.9)}),
+        "unknown": evidence(ring() | {("n1", 1): unknown}),
+        **{
+            f"carries {sent}": evidence(
+                {(name, rail): DeviceActivity(sent, 0, True, 0.3) for name in ("n0", "n1") for rail in (1, 2)}
+            )
+            for sent in (99_999, 100_000, 499_999, 500_000)
+        },
+        **{
+            f"{of} of others": evidence(ring() | {(name, 1): device(name, 1, of * FAST) for name in odd})
+            for of, odd in ((0.33, ("n0",)), (0.34, ("n0",)), (0.1, ("n0", "n1")))
+        },
+        **{
+            f"{sent} on a second rail": evidence(
+                ring() | {(f"n{at}", 2): DeviceActivity(sent * (at > 0), 0, True, 0.3) for at in range(3)}
+            )
+            for sent in (1_600_000, 1_640_000)
+        },
+        "errors": evidence(ring(), errors={"eth1 rx_errors": 2, "eth0 rx_errors": 3}, ras="a rank is late"),
+        "calls": evidence(ring(), calls=calls),
+    }
+    checks = [name for name in CHECKS if name.startswith("watch.")]
+    lines = []
+    for name, seen in watches.items():
+        for check in checks:
+            found = [
+                f"    {each.status.value} {each.message} {each.evidence}" for each in CHECKS[check](seen)
+            ]
+            lines += [f"{name} {check}", *found]
+    golden.hold("verdicts", lines)
