@@ -101,23 +101,22 @@ class Made:
             calls = max(1, min(200, round(0.15 / seconds)))
             isolated = tuple((seconds + 8e-6) * self.dice.uniform(1, 1.02) for _ in range(12))
             busy = sum(map(max, blocks)) * calls + sum(isolated) + 6 * isolated[5]
-            (made,) = runs.measured(replace(case, groups=(group,)), seconds)
-            yield replace(
-                made,
+            (made,) = runs.measured(
+                replace(case, groups=(group,)),
                 pipelined=blocks,
                 calls=calls,
                 isolated=isolated,
                 started=1.7e9,
                 ended=1.7e9 + 1.25 * busy,
             )
+            yield made
 
     def count(self, case: Case, found: Measurement) -> None:
         """Put what a measurement moved on the ports of its nodes."""
-        made = 2 + found.warmup + found.calls * len(found.pipelined) + len(found.isolated)
         for (rank, port), (sent, received) in _bytes(case, found.ranks, len(self.machines)).items():
             total = self.moved.setdefault((self.machines[rank // GPUS].name, port), [0.0, 0.0])
-            total[0] += sent * made * (1 + 26 / 4096)
-            total[1] += received * made * (1 + 26 / 4096)
+            total[0] += sent * found.made * (1 + 26 / 4096)
+            total[1] += received * found.made * (1 + 26 / 4096)
 
     def shots(self) -> tuple[Snapshot, ...]:
         return tuple(self._shot(machine) for machine in self.machines)

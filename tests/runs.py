@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.judge.wire.counters import calls
 from bench.model.collectives import collective
 from bench.model.facts import Node
 from bench.model.measurement import Case, Measurement, Rank
@@ -63,26 +64,27 @@ def received(case: Case, n: int) -> int:
 
 
 def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurement]:
-    """One healthy measurement for each group of a case."""
-    return [
-        replace(
-            Measurement(
-                case=case.id,
-                ranks=group,
-                pipelined=tuple((seconds,) * len(group) for _ in range(6)),
-                calls=4,
-                isolated=(seconds * 1.1,) * 12,
-                wrong=(0,) * len(group),
-                checked=2 * case.count * received(case, len(group)),
-                mismatches=(),
-                stop="precision",
-                width=0.005,
-                warmup=4,
-            ),
-            **changes,
-        )
-        for group in case.groups
-    ]
+    """One healthy measurement for each group of a case, of a run that made each call twice to check it."""
+    return [_healthy(case, group, seconds, changes) for group in case.groups]
+
+
+def _healthy(case: Case, group: tuple[int, ...], seconds: float, changes: dict[str, Any]) -> Measurement:
+    row = Measurement(
+        case=case.id,
+        ranks=group,
+        pipelined=tuple((seconds,) * len(group) for _ in range(6)),
+        calls=4,
+        isolated=(seconds * 1.1,) * 12,
+        wrong=(0,) * len(group),
+        checked=3 * case.count * received(case, len(group)),
+        mismatches=(),
+        stop="precision",
+        width=0.005,
+        warmup=4,
+        verified=3,
+    )
+    row = replace(row, **changes)
+    return row if "made" in changes else replace(row, made=calls(row, 2))
 
 
 def read_only(nodes: Sequence[Node], counters: Sequence[CounterLine] = ()) -> Run:

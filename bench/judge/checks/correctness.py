@@ -110,7 +110,7 @@ def _compared_everywhere(row: Row, imported: bool, least: int) -> bool:
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
         return imported
-    if found.made and not least <= found.verified <= found.made:
+    if (found.made or least > 1) and not least <= found.verified <= found.made:
         return False
     return all_compared(case, found.wrong, found.checked, max(1, found.verified))
 
