@@ -101,7 +101,7 @@ class Made:
             calls = max(1, min(200, round(0.15 / seconds)))
             isolated = tuple((seconds + 8e-6) * self.dice.uniform(1, 1.02) for _ in range(12))
             busy = sum(map(max, blocks)) * calls + sum(isolated) + 6 * isolated[5]
-            (made,) = runs.measured(
+            yield from runs.measured(
                 replace(case, groups=(group,)),
                 pipelined=blocks,
                 calls=calls,
@@ -109,7 +109,6 @@ class Made:
                 started=1.7e9,
                 ended=1.7e9 + 1.25 * busy,
             )
-            yield made
 
     def count(self, case: Case, found: Measurement) -> None:
         """Put what a measurement moved on the ports of its nodes."""
