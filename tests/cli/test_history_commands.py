@@ -134,6 +134,16 @@ def test_show_one_series_night_by_night(history):
     assert railgauge("history", "show", history, "--collective", "nosuch").exit_code == 3
 
 
+@pytest.mark.parametrize(("option", "value"), [("--size", "8 B"), ("--quantity", "busbw")])
+def test_show_prints_what_was_asked_for_alone(history, option, value):
+    whole = railgauge("history", "show", history, "--nights").stdout
+    heads = [line.partition(":")[0] for line in whole.splitlines() if line.startswith("c1 ")]
+    shown = railgauge("history", "show", history, option, value).stdout
+    assert [line.partition(":")[0] for line in shown.splitlines() if line.startswith("c1 ")] == [
+        head for head in heads if value in head
+    ]
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_export_is_whole_in_base_units(history, tmp_path, form):
     out = tmp_path / "rows"

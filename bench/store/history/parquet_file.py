@@ -46,6 +46,8 @@ COLUMNS = (
     ("status", "string"),
 )
 _NULLABLE = ("rerun",)
+Wanted = Mapping[str, Callable[[str], bool]]
+"""Name of a column of texts → whether a row with this text is wanted."""
 _SUBJECT = [name for name, _ in COLUMNS].index("subject")
 
 
@@ -180,11 +182,11 @@ def rows_of(
     content: bytes,
     names: Sequence[str],
     subjects: tuple[str, str] | None = None,
-    wanted: Callable[[str], bool] | None = None,
+    wanted: Wanted | None = None,
 ) -> list[tuple[Any, ...]]:
-    """The columns ``names`` of the rows in a whole file; of those alone whose subject is ``wanted``.
+    """The columns ``names`` of the rows in a whole file; of those alone whose texts are ``wanted``.
 
-    All that are wanted lie between ``subjects``: groups of rows with none of these are passed over. Raises Broken.
+    The subjects of all these lie between ``subjects``: groups of rows with none of them are passed over. Raises Broken.
     """
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     texts = [name for name, kind in COLUMNS if kind == "string"]
@@ -206,17 +208,18 @@ def _may_hold(group: Any, subjects: tuple[str, str] | None) -> bool:
     return bool(known.min <= subjects[1] and subjects[0] <= known.max)
 
 
-def _wanted_rows(table: Any, wanted: Callable[[str], bool]) -> Any:
-    """The rows whose subject is wanted; ``wanted`` is called once for each subject, not for each row."""
+def _wanted_rows(table: Any, wanted: Wanted) -> Any:
+    """The rows whose texts are wanted; ``wanted`` is called once for each text, not for each row."""
     kept, arrow = [], library("pyarrow")
     for batch in table.to_batches():
-        subjects = batch.column("subject")
-        numbers = [at for at, each in enumerate(subjects.dictionary.to_pylist()) if wanted(each)]
-        if len(numbers) < len(subjects.dictionary):
-            # not ``arrow.array(numbers)``, which imports pandas where that is installed
-            buffers = [None, arrow.py_buffer(array("i", numbers))]
-            known = arrow.Array.from_buffers(arrow.int32(), len(numbers), buffers)
-            batch = batch.filter(library("pyarrow.compute").is_in(subjects.indices, known))
+        for name, is_wanted in wanted.items():
+            texts = batch.column(name)
+            numbers = [at for at, each in enumerate(texts.dictionary.to_pylist()) if is_wanted(each)]
+            if len(numbers) < len(texts.dictionary):
+                # not ``arrow.array(numbers)``, which imports pandas where that is installed
+                buffers = [None, arrow.py_buffer(array("i", numbers))]
+                known = arrow.Array.from_buffers(arrow.int32(), len(numbers), buffers)
+                batch = batch.filter(library("pyarrow.compute").is_in(texts.indices, known))
         kept.append(batch)
     return arrow.Table.from_batches(kept, table.schema)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TextIO
 
@@ -17,7 +17,7 @@ from bench.model.printable import csv_line
 from bench.model.verdict import Status
 from bench.store.history.location import HistoryError, LeftOutFile, is_gone, open_folder
 from bench.store.history.nights import NightValue, Series
-from bench.store.history.parquet_file import COLUMNS, Entry, read_entries, rows_of, verify
+from bench.store.history.parquet_file import COLUMNS, Entry, Wanted, read_entries, rows_of, verify
 from bench.store.history.run_files import each_once, home, in_files, settled
 
 _NIGHT = ("run", "time", "collective", "size_class", "quantity", "subject", "value", "rerun", "status")
@@ -32,10 +32,18 @@ Rows = Sequence[Row]
 
 
 def nights(
-    history: str, cluster: str, since: float = 0.0, subject: str = ""
+    history: str,
+    cluster: str,
+    since: float = 0.0,
+    subject: str = "",
+    only: Mapping[str, str] | None = None,
 ) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
-    """The nights of every series of a cluster, or of one subject in it, oldest first; the files left out."""
-    return _ask(history, cluster, since, (subject, subject), lambda each: each == subject)
+    """The nights of every series of a cluster, or of one subject in it, oldest first; the files left out.
+
+    ``only``: field of ``Series`` → what it must be.
+    """
+    wanted = {name: text.__eq__ for name, text in {**(only or {}), "subject": subject}.items()}
+    return _ask(history, cluster, since, (subject, subject), wanted)
 
 
 def nights_of_node(
@@ -43,7 +51,9 @@ def nights_of_node(
 ) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
     """The nights of every series of a node and of its rails, oldest first; the files left out."""
     after = f"{node}!"  # the first text behind those that begin with the node and a space
-    return _ask(history, cluster, since, (node, after), lambda each: each.partition(" ")[0] == node)
+    return _ask(
+        history, cluster, since, (node, after), {"subject": lambda each: each.partition(" ")[0] == node}
+    )
 
 
 def export(
@@ -71,9 +81,9 @@ def export(
 
 
 def _ask(
-    history: str, cluster: str, since: float, subjects: tuple[str, str], wanted: Callable[[str], bool]
+    history: str, cluster: str, since: float, subjects: tuple[str, str], wanted: Wanted
 ) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
-    """The nights of the series whose subject is ``wanted``; all of these lie between ``subjects``."""
+    """The nights of the series whose fields are ``wanted``; the subjects of all of these lie between ``subjects``."""
 
     def rows(content: bytes) -> list[Row]:
         return rows_of(content, _NIGHT, subjects, wanted)

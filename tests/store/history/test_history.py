@@ -145,6 +145,8 @@ def test_a_cluster_is_asked_without_the_others_and_without_its_parts(home):
     assert set(whole) == {series(index=i) for i in range(3)}
     assert len(whole[series()]) == 1
     assert set(nights(home, "c1", subject="node7 rail3")[0]) == {part.series}
+    assert set(nights(home, "c1", only={"size_class": "2 MiB", "quantity": "busbw"})[0]) == {series(index=1)}
+    assert not nights(home, "c1", only={"size_class": "2 MiB", "quantity": "latency"})[0]
 
 
 def test_a_failed_measurement_stays_one(home):
