@@ -239,8 +239,9 @@ def _windows(phase: Phase, made: Made) -> Iterator[Window]:
         for slot in range(1, round(phase.rules["budget"] / WINDOW) + 1):
             each = (seconds,) * len(group)
             wrong = (0,) * len(group)
+            calls = max(1, round(0.9 * WINDOW / seconds))
             yield Window(
-                slot * WINDOW, each, seconds, seconds, 100, wrong, case.count * len(group), case.id, group
+                slot * WINDOW, each, seconds, seconds, calls, wrong, case.count * len(group), case.id, group
             )
 
 
@@ -273,7 +274,7 @@ def _log(rank: int, count: int, rails: list[str]) -> str:
     total, peer = count * GPUS, (rank + GPUS) % (count * GPUS)
     listed = " ".join(f"[{at}]{name}:1/IB" for at, name in enumerate(rails))
     comm = f"ncclCommInitRank comm 0xa{rank} rank {rank} nranks {total} cudaDev {local} nvmlDev {local}"
-    comm += f" busId {local}000 commId 0x7"
+    comm += f" busId {0x10 * (local + 1) + 2:x}000 commId 0x7"
     said = (
         "NCCL_IB_HCA set to ^=mlx5_0",
         f"NET/IB : Using {listed} [RO]; OOB eth0:10.0.0.{node + 1}<0>",

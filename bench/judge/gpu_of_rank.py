@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.model.facts import Gpu, Node
+from bench.model.facts import Gpu, Node, PciPath
 from bench.model.measurement import Rank
 from bench.model.run_folder_lines import WorkerGpu
 from bench.store import Run
@@ -70,16 +70,20 @@ def reported_gpus(run: Run) -> dict[int, WorkerGpu]:
 
 def match(gpu: WorkerGpu, gpus: Sequence[Gpu]) -> int | None:
     """The index in ``gpus`` of the GPU that a worker described, by UUID, else by PCI bus; None where no GPU fits."""
-    uuid, bus = gpu.uuid.lower(), gpu.pci.lower()
+    uuid, bus = gpu.uuid.lower(), gpu.pci
     for at, each in enumerate(gpus):
         if each.uuid and each.uuid.lower() == uuid:
             return at
     for at, each in enumerate(gpus):
         known = uuid and each.uuid  # and is another
-        # NVML writes eight digits of domain, sysfs four
-        if not known and bus and each.pci and each.pci.address.lower()[-12:].startswith(f"{bus[-7:]}:"):
+        if not known and bus and each.pci and on_bus(bus, each.pci):
             return at
     return None
+
+
+def on_bus(bus: str, pci: PciPath) -> bool:
+    """Whether a device is on that bus, ``0000:3b``: NVML writes eight digits of domain, sysfs four."""
+    return pci.address.lower()[-12:].startswith(f"{bus.lower()[-7:]}:")
 
 
 def placed(run: Run) -> dict[int, int | None]:

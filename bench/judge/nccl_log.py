@@ -19,6 +19,7 @@ from bench.nccl.networks import is_infiniband
 from bench.nccl.teardown import torn_down
 
 SOURCE = "NCCL log"
+PEER_MEMORY = "check nvidia_peermem or dma-buf, and ACS"
 NEXT = "take the log again: NCCL_DEBUG=INFO, NCCL_DEBUG_FILE=nccl.%h.%p.log on every rank"
 
 
@@ -118,8 +119,14 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True)
         if "via NET/" in fragment.text:
             text = f"a broken line: {fragment.text.strip()[:60]}"
             found.append(LogFinding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
-    repair = "check nvidia_peermem or dma-buf, and ACS"
-    return verdict("nccl.gpudirect", found, "every channel by GDRDMA", repair)
+    return verdict("nccl.gpudirect", found, "every channel by GDRDMA", PEER_MEMORY)
+
+
+def slow_ways(log: Log, ranks: Collection[int]) -> Verdict | None:
+    """The verdict on channels of these ranks to other nodes that do not go by GPUDirect RDMA; None where all do."""
+    by_net = [(process, each) for process, each in channels(log) if each.transport == "NET"]
+    found = [_direct(process, each) for process, each in by_net if process.given in ranks and not each.gdr]
+    return verdict("nccl.gpudirect", found, "every channel by GDRDMA", PEER_MEMORY) if found else None
 
 
 def _unheard(log: Log, heard: Collection[str], nodes: int) -> Iterator[LogFinding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
 from statistics import median_low
 
 from bench.model.collectives import collective as named
@@ -21,6 +22,9 @@ from bench.store.rows import Row
 LEAST = 0.85  # of the median of its equals
 # which socket's memory a process has is chance, and all GPUs copy at once
 HOST_LEAST = 0.5
+ONE_WAY = (
+    0.4  # of what copies the other way between GPU and host reach: 0.7 on GH200 (nvbandwidth), 1 by PCIe
+)
 MOST = 20  # cases of a phase that are measured again
 FEWEST = 3  # equals without which nothing is usual
 # what a larger message takes: where NCCL changes its protocol or algorithm, a larger one may be somewhat faster
@@ -191,6 +195,20 @@ def contradictions(rows: Sequence[Row], node_of: Mapping[int, str]) -> Iterator[
         usual = median_low(rates.get(phase, [row.busbw]))
         if not row.busbw >= DIP * usual or (phase == INSIDE and not usual >= DIP * row.busbw):
             yield row, f"in phase “{phase_words(phase)}” the same links reached {show_rate(usual)}"
+
+
+def lame_copies(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """The median row of copies one way between GPU and host, where those the other way are far quicker: both take the
+    same PCIe links.
+    """
+    largest: dict[str, list[Row]] = {}
+    for row in (each for each in rows if each.case.phase == COPIES_PHASE and math.isfinite(each.busbw)):
+        if "host" in named(row.case.collective).sides and row.case.size >= WIDE:
+            largest.setdefault(row.case.collective, []).append(row)
+    middle = [sorted(group, key=lambda row: row.busbw)[len(group) // 2] for group in largest.values()]
+    for slow, quick in permutations(middle, 2):
+        if slow.busbw < ONE_WAY * quick.busbw:
+            yield slow, f"{quick.case.collective} reaches {show_rate(quick.busbw)} at the median"
 
 
 def _crosses(row: Row, node_of: Mapping[int, str]) -> bool:

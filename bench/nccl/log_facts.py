@@ -118,6 +118,8 @@ class Member:
     """A rank of a communicator. ``stage`` is what the line reports: Init START, Init COMPLETE, ...
 
     ``id``: the number that all ranks of the communicator have in common, ``0x49bbd7790311d5eb``; "" where none is said.
+    ``node_ranks``: how many of them NCCL counts on the rank's node, 0 where the line does not say; ``bus``: the PCI
+    address of the rank's GPU in hexadecimal digits, without leading zeros.
     """
 
     rank: int
@@ -128,6 +130,8 @@ class Member:
     device: int | None
     line: int
     id: str = ""
+    node_ranks: int = 0
+    bus: str = ""
 
 
 @dataclass(frozen=True)

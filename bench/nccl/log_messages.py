@@ -191,13 +191,16 @@ MOST_RANKS = 1 << 18  # no job has so many; for each rank that a line claims som
 _NODES = re.compile(r"nNodes (\d{1,7}) ")
 _DEVICE = re.compile(r"cudaDev (\d{1,5}) ")
 _ID = re.compile(r"commId (0x[0-9a-fA-F]{1,16}) ")
+_NODE_RANKS = re.compile(r"localRanks (\d{1,7}) ")
+_BUS = re.compile(r"busId (?:0x)?([0-9a-fA-F]{1,16}) ")
 
 
 def _member(line: LogLine) -> Iterator[object]:
     head = _MEMBER.match(line.text)
     if head and int(head[2]) < int(head[3]) <= MOST_RANKS:
-        stage, nodes, device, number = (
-            pattern.search(line.text, head.end()) for pattern in (_STAGE, _NODES, _DEVICE, _ID)
+        stage, nodes, device, number, here, bus = (
+            pattern.search(line.text, head.end())
+            for pattern in (_STAGE, _NODES, _DEVICE, _ID, _NODE_RANKS, _BUS)
         )
         yield Member(
             rank=int(head[2]),
@@ -208,6 +211,8 @@ def _member(line: LogLine) -> Iterator[object]:
             device=int(device[1]) if device else None,
             line=line.number,
             id=number[1] if number else "",
+            node_ranks=int(here[1]) if here else 0,
+            bus=bus[1].lower().lstrip("0") if bus else "",
         )
 
 

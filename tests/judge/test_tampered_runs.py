@@ -338,10 +338,18 @@ def windows(change: Callable[[Window], Window | None]) -> Change:
     return lambda run: replace(run, windows=tuple(new for each in run.windows if (new := change(each))))
 
 
+def longer(window: Window, times: float) -> Window:
+    """The window with all calls so much longer, and so many fewer of them."""
+    seconds = tuple(times * each for each in window.seconds)
+    slowest, alone = times * window.slowest, times * window.isolated
+    return replace(
+        window, seconds=seconds, slowest=slowest, isolated=alone, calls=max(1, round(window.calls / times))
+    )
+
+
 def now_and_then(window: Window) -> Window:
     """A quarter of its rate for 4 s of every 12, of the ring on mlx5_4 and n1's GPU there."""
-    slow = 3 in window.ranks and window.ended % 12 > 8
-    return replace(window, seconds=tuple(4 * each for each in window.seconds)) if slow else window
+    return longer(window, 4) if 3 in window.ranks and window.ended % 12 > 8 else window
 
 
 tampering(
@@ -378,7 +386,7 @@ def of_one_port(window: Window) -> Window:
     at, n = window.ranks.index(11), len(window.ranks)
     late = {(at - 1) % n, at, (at + 1) % n}
     seconds = tuple(4 * each if i in late else each for i, each in enumerate(window.seconds))
-    return replace(window, seconds=seconds)
+    return replace(longer(window, 4), seconds=seconds)
 
 
 tampering("no window of the steady load was recorded", INCONCLUSIVE, "blame.intermittent")(
@@ -820,8 +828,7 @@ tampering("all_reduce at half of its rate at 512 MiB alone", INCONCLUSIVE, "limi
 
 
 def a_fifth_slow(window: Window) -> Window:
-    slow = 3 in window.ranks
-    return replace(window, seconds=tuple(1.25 * each for each in window.seconds)) if slow else window
+    return longer(window, 1.25) if 3 in window.ranks else window
 
 
 tampering(
@@ -831,7 +838,7 @@ tampering(
     "that rail a fifth slow, loaded again", FAIL, "rail mlx5_4/1", "80.0 % and, loaded again, 80.0 %", nodes=4
 )(lambda run: windows(a_fifth_slow)(loaded_again(run)))
 tampering("all rails at half of their rate under load", INCONCLUSIVE, "blame.intermittent", "median rail")(
-    windows(lambda w: replace(w, seconds=tuple(2 * each for each in w.seconds)))
+    windows(lambda window: longer(window, 2))
 )
 tampering("none of 1000 calls was verified", INCONCLUSIVE, "correctness", "all_reduce", "not compared")(
     rows(lambda row: replace(row, verified=0, made=1000))
@@ -1359,6 +1366,67 @@ tampering("the manifest does not say when the run began", INCONCLUSIVE, "coverag
 tampering("the manifest names no version", INCONCLUSIVE, "coverage.end", "which version of RailGauge")(
     manifest(versions={})
 )
+
+
+# ── what a sixth hunt found that passed ─────────────────────────────────────────────────────────────────
+
+
+def without_repetitions(run: Run) -> Run:
+    settings = replace(run.manifest.settings, repetitions=0)
+    return replace(run, manifest=replace(run.manifest, settings=settings))
+
+
+tampering(
+    "no call is said to have been made, and none was to be verified",
+    INCONCLUSIVE,
+    "correctness",
+    "not compared",
+)(lambda run: rows(lambda row: replace(row, made=0, verified=0))(without_repetitions(run)))
+tampering(
+    "the slowest call of each window is quicker than most",
+    INCONCLUSIVE,
+    "blame.intermittent",
+    "80 of 80 windows",
+)(windows(lambda window: replace(window, slowest=window.slowest / 10)))
+tampering("each window of the load has one call", INCONCLUSIVE, "blame.intermittent", "111 ms of the 20 s")(
+    windows(lambda window: replace(window, calls=1))
+)
+tampering("each window of the load is there twice", INCONCLUSIVE, "blame.intermittent", "at the same time")(
+    lambda run: replace(run, windows=run.windows * 2)
+)
+tampering("NCCL counts four ranks on a node", INCONCLUSIVE, "nccl.ranks", "rank 5", "4 ranks on its node")(
+    log(5, lambda text: text.replace("localRanks 8", "localRanks 4"))
+)
+tampering("a rank's log is of another GPU", INCONCLUSIVE, "nccl.ranks", "rank 5", "bus id 72000", "GPU 5")(
+    log(5, lambda text: text.replace("busId 62000", "busId 72000"))
+)
+tampering("a pinned worker goes without GPUDirect", FAIL, "rails.pinned", "mlx5_4/1", "without GDRDMA")(
+    log(11, lambda text: text.replace("/GDRDMA", ""), "pinned-3")
+)
+tampering("the run ended a year later", INCONCLUSIVE, "coverage.end", "8760 h", "after its last measurement")(
+    lambda run: replace(run, ended=run.ended + 365 * 86400.0)
+)
+tampering("the run ended before all that it measured", INCONCLUSIVE, "coverage.end", "before it began")(
+    lambda run: replace(run, ended=run.manifest.started - 50)
+)
+tampering(
+    "the workers' GPUs are on other buses", INCONCLUSIVE, "gpus.placed", "rank 5", "0000:ff", "0000:62:00.0"
+)(
+    lambda run: replace(
+        run,
+        joined=tuple(
+            replace(line, gpus={rank: replace(gpu, pci="0000:ff") for rank, gpu in line.gpus.items()})
+            for line in run.joined
+        ),
+    )
+)
+tampering("the clocks were held more often than sampled", INCONCLUSIVE, "gpus.throttled", "7 of 3 samples")(
+    sampled(samples=3, reasons={"sw_power_cap": 7})
+)
+for _way, _other in (("copy_to_host", "copy_to_device"), ("copy_to_device", "copy_to_host")):
+    tampering(
+        f"{_way} is at a third on all GPUs", INCONCLUSIVE, "limits.equals", f"{_way}:", f"{_other} reaches"
+    )(times(3, "copies", of_collective(_way)))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))

@@ -83,7 +83,7 @@ def _of_windows(evidence: Evidence) -> Iterator[Finding]:
 
 def _of_collective(name: str, rows: list[Row], evidence: Evidence) -> Iterator[Finding]:
     # before timing as often as the manifest says, and once at least after it
-    least = evidence.manifest.settings.repetitions + 1 if evidence.records_all else 1
+    least = evidence.manifest.settings.repetitions + 1 if evidence.records_all else 0
     imported = is_import(evidence)
     unverified = [row for row in rows if row.wrong is None or not _compared_everywhere(row, imported, least)]
     count = show_count(len(rows), "row")
@@ -103,14 +103,14 @@ def _calls(rows: Sequence[Row]) -> str:
 
 def _compared_everywhere(row: Row, imported: bool, least: int) -> bool:
     """Whether every rank that receives compared what it received, and all of it, in each call that was verified, of
-    which there are ``least``.
+    which there are ``least``; 0: the run may be of a version that did not count them.
 
     True of tables of other tools, which count over all ranks.
     """
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
         return imported
-    if (found.made or least > 1) and not least <= found.verified <= found.made:
+    if (found.made or least) and not max(1, least) <= found.verified <= found.made:
         return False
     return all_compared(case, found.wrong, found.checked, max(1, found.verified))
 

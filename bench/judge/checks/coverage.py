@@ -10,8 +10,9 @@ from bench.judge.evidence import Evidence, derived
 from bench.judge.expected_plan import PLANNED, expected_phases, not_planned
 from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
+from bench.judge.run_times import DAY
 from bench.model.errors import RailGaugeError
-from bench.model.units import show_count, show_some
+from bench.model.units import show_count, show_seconds, show_some
 from bench.plan.phase_names import WATCH, phase_words
 from bench.store import UNWRITTEN, Phase
 from bench.store.case_progress import ANEW, COPY_AGAIN, can_resume, case_progress, goes_on
@@ -335,6 +336,8 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     if evidence.records_all and noted < times:
         text = f"manifest.json says that it was resumed {show_count(times, 'time')}, and the journal {noted}"
         yield Finding("run folder", None, text, wanted="files of one run")
+    if evidence.records_all and (when := _ended_at_another_time(evidence)):
+        yield Finding("run folder", None, f"it is said to have ended {when}", wanted="files of one run")
     # what this version always records is asked of its own runs alone
     if not evidence.manifest.versions.get("railgauge") and not is_import(evidence):
         text = "manifest.json does not say which version of RailGauge made the run"
@@ -347,6 +350,21 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     for note in evidence.run.notes:
         if "damaged" in note:
             yield Finding("run folder", None, note, wanted="whole files")
+
+
+def _ended_at_another_time(evidence: Evidence) -> str:
+    """How far the end of the run is from what was measured in it; "" where it is of the same day.
+
+    A clock that was set back while the run went on is set back for some of its rows too.
+    """
+    began, ended = evidence.manifest.started, evidence.run.ended
+    spans = [(found.started, found.ended) for row in evidence.rows if (found := row.measurement).started]
+    if ended is None or not spans:
+        return ""
+    first, last = min(spans)[0], max(end for _, end in spans)
+    if ended > last + DAY:
+        return f"{show_seconds(ended - last)} after its last measurement"
+    return "before it began, and all of its measurements are later" if ended < began <= first else ""
 
 
 def _misfitting_marks(evidence: Evidence) -> Iterator[Finding]:

@@ -104,6 +104,11 @@ def _finding(
         why = next((line.note for line in lines if line.note), "no sample was taken, or NVML hid it")
         when = f" in {', '.join(unseen)}" if unseen and sampled else ""
         return Finding(name, None, f"what held its clocks while it was measured is not known{when}: {why}")
+    odd = next((spell for spell in spells if max(spell.reasons.values(), default=0) > spell.samples), None)
+    if odd:
+        reason = max(odd.reasons, key=lambda each: odd.reasons[each])
+        text = f"{reason} is said to have held it in {odd.reasons[reason]} of {odd.samples} samples during {odd.case}"
+        return Finding(name, None, text, wanted="samples of one run")
     work = sorted({each for spell in spells for each in spell.reasons if each in WORK})
     return Finding(name, True, clocks, note="; held by ".join([clocks, *([", ".join(work)] if work else [])]))
 

@@ -32,6 +32,7 @@ from .correctness import longest_without_stall
 TOGETHER = 0.7
 LOADS = (STEADY, STEADY_AGAIN)
 UNSEEN = 0.25  # of that time, within which no window ended: more than a stall of one call
+BUSY = 0.25  # of the time of a load that its calls take at least: the rest are meetings, and results compared
 ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
 
 
@@ -57,6 +58,7 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     found = intermittent(measured)
     yield from (_named(each, measured, evidence) for each in _of_nodes(found, evidence))
     steady = [*_steadily_slow(found, measured, evidence), *_too_fast(evidence), *_stalled(evidence)]
+    steady += _unlike_a_load(evidence)
     yield from steady
     wanted = len(evidence.rail_names)
     if not measured or measured[0].rings < wanted:
@@ -115,18 +117,23 @@ def _stalled(evidence: Evidence) -> Iterator[Finding]:
     """Rings in whose windows calls stall now and then, which the median of a window hides."""
     if evidence.backend != "nccl":  # a processor that others use may be away for a while
         return
-    windows: dict[str, list[Window]] = {}
-    loaded = _loaded(evidence)
-    for each in evidence.run.windows:
-        if (each.case, each.ranks) in loaded:
-            windows.setdefault(loaded[each.case, each.ranks][1], []).append(each)
-    for rail, mine in windows.items():
+    for rail, mine in _by_rail(evidence).items():
         calls = [(max(each.slowest, each.isolated), max(each.seconds)) for each in mine]
         longest = [slowest for slowest, usual in calls if slowest > longest_without_stall(usual)]
         if len(longest) >= max(LEAST_SLOW, LEAST_SHARE * len(mine)):
             text = f"under load of all rails calls stall in {len(longest)} of {len(mine)} windows"
             text += f", for up to {show_seconds(max(longest))}"
             yield Finding(f"rail {rail}", None, text, max(longest), wanted="no call that stalls")
+
+
+def _by_rail(evidence: Evidence) -> dict[str, list[Window]]:
+    """Rail → its windows of all loads."""
+    loaded = _loaded(evidence)
+    found: dict[str, list[Window]] = {}
+    for each in evidence.run.windows:
+        if (each.case, each.ranks) in loaded:
+            found.setdefault(loaded[each.case, each.ranks][1], []).append(each)
+    return found
 
 
 def _loaded(evidence: Evidence) -> dict[tuple[str, tuple[int, ...]], tuple[int, str]]:
@@ -149,12 +156,34 @@ def _short(evidence: Evidence) -> str:
             mine = [
                 each.ended for each in evidence.run.windows if (each.case, each.ranks) == (case.id, group)
             ]
+            ranks = f"ranks {group[0]}-{group[-1]}"
             if max(mine, default=0.0) < ENOUGH * seconds:
-                return f"ranks {group[0]}-{group[-1]} were loaded for {max(mine, default=0.0):.0f} of {seconds:.0f} s"
+                return f"{ranks} were loaded for {max(mine, default=0.0):.0f} of {seconds:.0f} s"
             low, high = max(pairwise([0.0, *sorted(mine)]), key=lambda pair: pair[1] - pair[0])
             if high - low > UNSEEN * seconds:
-                return f"ranks {group[0]}-{group[-1]}: no window of the load ended between {low:.0f} and {high:.0f} s"
+                return f"{ranks}: no window of the load ended between {low:.0f} and {high:.0f} s"
+            if twice := len(mine) - len({*mine}):
+                return f"{ranks}: {show_count(twice, 'window')} ended at the same time as another"
     return ""
+
+
+def _unlike_a_load(evidence: Evidence) -> Iterator[Finding]:
+    """Rails whose windows no load leaves behind: times that do not fit each other, or too few calls to fill them."""
+    for rail, mine in _by_rail(evidence).items():
+        odd = sum(each.slowest < max(each.seconds) for each in mine)
+        busy = sum(each.calls * max(each.seconds) for each in mine)
+        ends: dict[str, float] = {}
+        for each in mine:
+            ends[each.case] = max(each.ended, ends.get(each.case, 0.0))
+        text = (
+            f"in {odd} of {len(mine)} windows the slowest call is quicker than the median one" if odd else ""
+        )
+        if not text and evidence.backend == "nccl" and busy < BUSY * (lasted := sum(ends.values())):
+            text = (
+                f"its calls took {show_seconds(busy)} of the {show_seconds(lasted)} for which it was loaded"
+            )
+        if text:
+            yield Finding(f"rail {rail}", None, text, wanted="windows filled with calls")
 
 
 def _of_nodes(found: list[Intermittent], evidence: Evidence) -> list[Intermittent]:

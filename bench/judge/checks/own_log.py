@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 from bench.judge import nccl_log
 from bench.judge.evidence import Evidence
@@ -58,6 +60,7 @@ def own(evidence: Evidence) -> Iterator[Finding]:
                 f"rank {process.given}", ((process.given, world) in said) or None, f"its log says {text}"
             )
         yield from _nodes(process, evidence)
+        yield from _gpu(process, evidence)
 
 
 def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
@@ -76,11 +79,32 @@ def _elsewhere(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _nodes(process: LogProcess, evidence: Evidence) -> Iterator[Finding]:
-    """Over how many nodes NCCL spreads the whole job; where NVLink spans several, they count as one."""
-    world, count = len(evidence.ranks), evidence.node_count
-    spread = {member.nodes for member in process.members if member.nranks == world and member.nodes}
-    if process.given is not None and evidence.profile.nvlink_nodes == 1 and spread - {count}:
-        text = f"NCCL counts {' and '.join(show_count(each, 'node') for each in sorted(spread))}, the run has {count}"
+    """Over how many nodes NCCL spreads the whole job, and how many ranks it counts on the rank's own node; where NVLink
+    spans several nodes, they count as one.
+    """
+    world, given = len(evidence.ranks), process.given
+    if given not in evidence.run.node_of or evidence.profile.nvlink_nodes != 1:
+        return
+    whole = [member for member in process.members if member.nranks == world]
+    here = evidence.run.ranks_on[evidence.run.node_of[given]]
+    nodes, ranks = ({*map(attrgetter(name), whole)} - {0} for name in ("nodes", "node_ranks"))
+    for said, what, where, count in (
+        (nodes, "node", "", evidence.node_count),
+        (ranks, "rank", " on its node", here),
+    ):
+        if said - {count}:
+            counts = " and ".join(show_count(each, what) for each in sorted(said))
+            yield Finding(f"rank {given}", None, f"NCCL counts {counts}{where}, the run has {count}")
+
+
+def _gpu(process: LogProcess, evidence: Evidence) -> Iterator[Finding]:
+    """Whether NCCL had the GPU of the rank's worker, by its PCI address."""
+    gpu = evidence.gpu_of(process.given) if process.given in evidence.run.node_of else None
+    said = {member.bus for member in process.members} - {""}
+    own = re.sub(r"[:.]", "", gpu.pci.address).lower().lstrip("0") if gpu and gpu.pci else ""
+    if own and gpu and said - {own}:
+        text = f"its log is of the GPU with bus id {' and '.join(sorted(said))}, "
+        text += f"and it had GPU {gpu.index} of bus id {own}"
         yield Finding(f"rank {process.given}", None, text)
 
 

@@ -16,7 +16,7 @@ from bench.judge.registry import check, unplanned
 from bench.judge.wire.counters import calls
 from bench.model.counters import bytes_moved
 from bench.model.profile import Rails
-from bench.model.rails import rails_of
+from bench.model.rails import by_port, rails_of
 from bench.model.units import MEGA, show_seconds, show_size
 from bench.model.verdict import Status
 from bench.plan.phase_names import PINNED, phase_words
@@ -119,7 +119,10 @@ def _expected(window: CounterWindow, phase: Phase, evidence: Evidence) -> float:
     unless=(_no_worker_pinned,),
 )
 def pinned(evidence: Evidence) -> Iterator[Finding]:
-    """NCCL's own log shows on every rank that a pinned worker used its one rail alone, and holds no warning."""
+    """NCCL's own log shows that every pinned worker used its one rail alone, by GPUDirect RDMA, without a warning.
+
+    GPUDirect RDMA is asked of the ranks that measure: their GPUs are next to the rail.
+    """
     return (_logged(phase, evidence) for phase in pinned_phases(evidence).values())
 
 
@@ -129,6 +132,9 @@ def _logged(phase: Phase, evidence: Evidence) -> Finding:
     ranks = [rank.rank for rank in evidence.ranks]
     written = log_of(evidence.run, phase.name)
     log = by_log(written, [device.replace("/", ":")], ranks, evidence.profile)
+    measured = {rank for case in phase.cases for group in case.groups for rank in group}
+    if log.status is Status.PASS and by_port(evidence.rails):
+        log = nccl_log.slow_ways(written, measured) or log
     if log.status is Status.PASS and (warned := nccl_log.warned(written)):
         log = nccl_log.verdict("rails.pinned", warned, "no WARN", "read the lines around it in the log")
     return Finding(

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
-from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, reported_gpus
+from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, on_bus, reported_gpus
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.measurement import Rank
@@ -70,6 +70,10 @@ def _placed(rank: Rank, gpu: WorkerGpu | None, node: Node | None, expected: int 
     at, name = match(gpu, node.gpus), gpu.uuid or gpu.pci or "neither UUID nor PCI address"
     if at is None:
         text = f"its worker has {name}, which is none of the {len(node.gpus)} GPUs of the facts"
+        return Finding(subject, None, text)
+    pci = node.gpus[at].pci
+    if gpu.pci and pci and not on_bus(gpu.pci, pci):
+        text = f"its worker has {name} on PCI bus {gpu.pci}, and the facts say {pci.address}"
         return Finding(subject, None, text)
     known = node.gpus[at].name
     if gpu.name and known and not (gpu.name in known or known in gpu.name):

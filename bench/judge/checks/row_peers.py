@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.judge.row_peers import DIP, Comparison, contradictions, slow_talk
+from bench.judge.row_peers import DIP, ONE_WAY, Comparison, contradictions, lame_copies, slow_talk
 from bench.model.units import show_count, show_rate, show_seconds, show_share, show_size
 from bench.plan.phase_names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
 from bench.store.rows import Row
@@ -18,6 +18,9 @@ from .bounds import who, with_ceiling
 UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
 LATE = "see what holds up small messages: the power state of processors and PCIe, another load on the rails"
 LESS = "measure that collective by itself; see NCCL's log for the way its messages take and its channels"
+ONE_SIDED = (
+    "see the PCIe settings of the platform (ACS, relaxed ordering, IOMMU), and nvbandwidth on one node"
+)
 MOST = 8  # series without a bound that are named
 GOOD = Finding("all rows", True, "")  # of a large run there are 100 000, which are only counted
 
@@ -66,6 +69,9 @@ def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         reached = f"{show_size(row.case.size)} reach {show_rate(row.busbw)}"
         text = f"{reached}; {usual}: the lower must be {show_share(DIP)} of the other"
         yield Finding(row.case.id, None, text, row.busbw, step=LESS, case=row.case.id)
+    for row, usual in lame_copies(evidence.rows):
+        text = f"{show_rate(row.busbw)} at the median of all GPUs; {usual}, of which {show_share(ONE_WAY)} are wanted"
+        yield Finding(row.case.collective, None, text, row.busbw, step=ONE_SIDED, case=row.case.id)
 
 
 def _ok(each: Comparison) -> bool | None:

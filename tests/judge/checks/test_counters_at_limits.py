@@ -840,7 +840,7 @@ def _log(
 ) -> str:
     own, place, local = rank if own is None else own, rank // 2, rank % 2
     init = f"ncclCommInitRank comm 0xa{rank} rank {own} nranks {total} cudaDev {local} nvmlDev {local}"
-    init += f" busId {local}000 commId {comm}"
+    init += f" busId {0x10 * (local + 1) + 2:x}000 commId {comm}"
     texts = (
         "NET/IB : Using [0]mlx5_1:1/IB [1]mlx5_2:1/IB [RO]; OOB eth0:10.0.0.1<0>",
         "Using network IB",

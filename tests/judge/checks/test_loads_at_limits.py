@@ -45,9 +45,11 @@ def windows(phase: Phase, share: Share, count: int = SLOTS, without: Sequence[in
         rail = group[0] % 3
         for slot in range(count):
             seconds = tuple(case.size / FAST / share(f"n{rank // 3}", rail, slot) for rank in group)
+            calls = round(0.9 * WINDOW / max(seconds))
             if slot not in without:
+                wrong = (0,) * len(group)
                 yield Window(
-                    (slot + 1) * WINDOW, seconds, max(seconds), max(seconds), 9, (0,) * len(group), 1, case.id, group
+                    (slot + 1) * WINDOW, seconds, max(seconds), max(seconds), calls, wrong, 1, case.id, group
                 )  # fmt: skip
 
 
@@ -88,6 +90,31 @@ def now_and_then(slot: int) -> bool:
 
 def always(slot: int) -> bool:
     return True
+
+
+def unlike_loads() -> list[str]:
+    """Windows that no load leaves behind, and some that just may."""
+    full, lines = loaded(good, good).run, []
+    quick = math.nextafter(max(full.windows[0].seconds), 0)
+
+    def calling(share: float, calls: Callable[[int], int] = lambda slot: 1) -> list[Window]:
+        took = share * WINDOW
+        return [
+            replace(each, calls=calls(at % SLOTS), seconds=(took,) * 4, slowest=took, isolated=took)
+            for at, each in enumerate(full.windows)
+        ]
+
+    for name, odd in {
+        "quick by the last digit": [replace(each, slowest=quick) for each in full.windows],
+        "one ends as another": [*full.windows, full.windows[0]],
+        "calls for a quarter": calling(1 / 4),
+        "calls for less": calling(0.249),
+        "calls for less in most": calling(0.05, lambda slot: 1 + 240 * (slot == 0)),
+    }.items():
+        for backend in ("nccl", "gloo"):
+            run = replace(full, windows=tuple(odd), manifest=replace(full.manifest, backend=backend))
+            lines += [f"{name} {backend}", *said("blame.intermittent", Evidence(run, SMALL))]
+    return lines
 
 
 @part("blame.intermittent")
@@ -137,6 +164,7 @@ def intermittent() -> list[str]:
         ]
         evidence = Evidence(replace(evidence.run, windows=tuple(late)), SMALL)
         lines += [f"stalls of {stall} in one of {one_in}", *said("blame.intermittent", evidence)]
+    lines += unlike_loads()
     for share in (0.999999, 1.0, 1.000001):
         bound = Bound(share * FAST / 0.7, "its rate", "a test")
         want = replace(SMALL, limits=(Limit("p2p", "rail_rate", bound),))
@@ -294,9 +322,10 @@ def clocks() -> list[str]:
         "a lower maximum": ((spell(),), replace(usual, clock_sm_max=None)),
         "a higher maximum": ((spell(),), replace(usual, clock_sm_max=2.667e9)),
         "three quarters": ((spell(),), replace(usual, clock_sm_max=2e9 / 0.75)),
-        **{f"held by {name}": ((spell(reasons={name: 3, "gpu_idle": 9}),), usual)
+        **{f"held by {name}": ((spell(reasons={name: 3, "gpu_idle": 6}),), usual)
            for name in ("hw_slowdown", "sw_power_cap", "sync_boost", "gpu_idle")},
         "held by two": ((spell(reasons={"hw_thermal": 2, "hw_slowdown": 5}),), usual),
+        **{f"idle in {count} of 8": ((spell(reasons={"gpu_idle": count}),), usual) for count in (8, 9)},
         "held in two cases": ((spell("a", reasons={"hw_thermal": 2}), spell("b", reasons={"hw_slowdown": 5})), usual),
         "held at a change": ((spell(changes=[(1.0, ["sw_thermal"])]),), usual),
         "another GPU": ((spell(),), replace(usual, uuid="GPU-7")),

@@ -222,6 +222,16 @@ def copies() -> list[str]:
         for want in (SMALL, replace(SMALL, host_copies=None, gpu_memory=None)):
             for check in ("limits.host_copies", "limits.device_copies"):
                 lines += [f"{size} {check}", *said(check, seen_rows(rows, want))]
+    for share, size in itertools.product((0.4, 0.39999), (LARGE, 64 << 20, (64 << 20) - 4)):
+        rows = [
+            row(name, size, seconds, ranks=(rank,), phase="copies")
+            for name, seconds in (("copy_to_device", 1e-2), ("copy_to_host", 1e-2 / share))
+            for rank in range(4)
+        ]
+        lines += [
+            f"one way at {share}, {size}",
+            *said("limits.equals", seen_rows(rows, replace(SMALL, limits=LAMBDA.limits))),
+        ]
     fast = [row("copy_to_host", LARGE, 1e-4, ranks=(rank,), phase="copies") for rank in range(4)]
     for name in (None, "NVIDIA GH200", "NVIDIA GB200", "NVIDIA H100"):
         for virtual in (False, True):
@@ -425,6 +435,8 @@ def coverage() -> list[str]:
         phases=marks,
         plan=replace(run.plan, phases=(*run.plan.phases, Phase("empty", "", ()))),
     )
+    began = run.manifest.started
+    timed = tuple(replace(each, started=began, ended=began + 20) for each in run.measurements)
     shortages = tuple(
         TooLarge(f"case/{at}", 8 + at, 4, "GPU 3 of n1" if at % 2 else "n0") for at in range(50)
     )
@@ -459,6 +471,10 @@ def coverage() -> list[str]:
                 "ended by a begin": {"phases": (marks[0], replace(marks[1], state="begin"), *marks[2:])},
                 "one without marks": {"phases": marks[2:]},
                 "none joined": {"joined": (Joined("rails", 0),)},
+                "ended a day later": {"measurements": timed, "ended": began + 20 + 86400},
+                "ended more than a day later": {"measurements": timed, "ended": began + 20 + 86400.1},
+                "ended before it began": {"measurements": timed, "ended": began - 1},
+                "set back": {"measurements": (replace(timed[0], started=began - 0.1), *timed[1:]), "ended": began - 1},
             }.items()
         },
         "set aside": replace(
