@@ -28,6 +28,7 @@ from bench.model.late_dataclass import dataclass
 from bench.model.redact import scrub_text, secrets, veil
 from bench.model.units import show_some
 from bench.store.files import TEMPORARY, publish, sync_folder
+from bench.store.history.arrow_bucket import ArrowBucket, files_by_environment
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
@@ -82,7 +83,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Folder:
-    """An opened history: ``files`` is an fsspec file system or the disk, ``root`` a path in it, ``local`` no bucket.
+    """An open history: ``files`` has the calls of an fsspec file system, ``root`` is a path in it, ``local`` no bucket.
 
     ``name`` is what may be shown and kept of where it is, ``hidden`` what of its address may not.
     """
@@ -122,17 +123,30 @@ def open_folder(history: str) -> Folder:
             raise WrongPlace(f"{history}: {error}") from None
         return Folder(Disk(), root, True, root)
     shown, hidden = scrub_text(history).rstrip("/"), secrets([history])
+    bucket = history.removeprefix("s3://").rstrip("/")
+    if bucket != history and (reader := files_by_environment(bucket)) is not None:
+        files = ArrowBucket(reader, lambda: _by_fsspec(history, shown, hidden)[0])
+        return Folder(files, bucket, False, shown, hidden)
+    files, root = _by_fsspec(history, shown, hidden)
+    root, local = root.rstrip("/"), history.startswith(("file://", "local://"))
+    return Folder(files, root, local, root if local else shown, hidden)
+
+
+def _by_fsspec(history: str, shown: str, hidden: tuple[str, ...]) -> tuple[Any, str]:
+    """The file system of fsspec for a URL, and the path in it. Raises HistoryError."""
     try:
         files, root = library("fsspec.core").url_to_fs(history)
     except (ValueError, ImportError) as error:
         said = scrub_text(veil(str(error), hidden))
         raise HistoryError(f"{shown}: {said}; give a folder or a URL that fsspec can open") from error
-    root, local = root.rstrip("/"), history.startswith(("file://", "local://"))
-    return Folder(files, root, local, root if local else shown, hidden)
+    return files, root
 
 
 def lasting(history: str) -> Folder:
-    """``open_folder`` for nights that somebody wants to find again. Raises WrongPlace where nothing is kept."""
+    """``open_folder`` for nights that somebody wants to find again. Raises WrongPlace where nothing is kept.
+
+    Raises HistoryError where it can only be read: to ask for the protocol imports what writes.
+    """
     folder = open_folder(history)
     if "memory" in (folder.files.protocol, *folder.files.protocol):
         raise WrongPlace(f"{folder.name}: nothing is kept in memory; give a folder or a bucket")
