@@ -48,6 +48,7 @@ _ANSI = re.compile(
 _ENDS = re.compile(r"\r\n|\n|\r")
 # The digits are bounded, so no text makes the search try twice; a leading zero is none that NCCL printed.
 _HEADER = re.compile(r":(0|[1-9]\d{0,9}):(?:0|[1-9]\d{0,9}) \[-?\d{1,5}\] ")
+_PLAIN = re.compile(r"([^\s:]{1,255}):(0|[1-9]\d{0,9}):(?:0|[1-9]\d{0,9}) \[-?\d{1,5}\] NCCL INFO ?")
 _LEVEL = re.compile(r"NCCL (INFO|WARN|ATTN|TRACE) ?")
 _BEFORE_HOST = re.compile(r"[\s:]")
 
@@ -57,7 +58,12 @@ def lines(text: str) -> Iterator[LogLine | Fragment]:
     plain = _ANSI.sub("", text) if "\x1b" in text else text
     rows = _ENDS.split(plain)
     for number, row in enumerate(rows, 1):
-        if row:
+        usual = _PLAIN.match(row)
+        if usual and row.find("NCCL ", usual.end()) < 0:  # as nearly all are; the general way is slower
+            yield LogLine(
+                number, usual[1], int(usual[2]), "INFO", "", row[usual.end() :], number == len(rows)
+            )
+        elif row:
             yield from _row(number, row, number == len(rows))
 
 
