@@ -1,6 +1,7 @@
 """A worker of paper for the fork server's tests: no torch; it does what its order says and tells what it sees."""
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ def phase(channel: TextIO, asked: float) -> None:
         "warmed": WARMED,
         "waited": time.perf_counter() - asked,
         "session": os.getsid(0),
+        "collects": gc.isenabled(),
         "python": dict(os.environ),
         "libc": {name: (getenv(name.encode()) or b"").decode() for name in order.get("ask", [])},
         "length": len(order.get("long", "")),

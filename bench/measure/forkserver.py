@@ -47,8 +47,10 @@ def serve(number: int, warm: Callable[[], None], phase: Callable[[TextIO, float]
         if shared and os.getppid() != peer(given)[0]:
             return  # the command went before we could ask the kernel to end us with it
         begun = time.perf_counter()
+        gc.disable()  # looking for cycles takes an eighth of the import
         warm()
         gc.freeze()  # what is there now is shared with every worker; a collection would touch, and copy, it
+        gc.enable()
         seconds = time.perf_counter() - begun
         if shared:
             _share(given, phase, seconds)

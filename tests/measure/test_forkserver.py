@@ -70,6 +70,7 @@ def test_two_phases_are_two_processes_of_one_import(begin, tmp_path):
     (told, pid), (again, other) = seen
     assert pid != other and told["session"] == pid and again["session"] == other
     assert told["warmed"] == again["warmed"] != [pid], "imported before the fork, once"
+    assert told["collects"] and again["collects"], "a phase may last for days"
     assert "printed by the worker" in (tmp_path / "phase.log").read_text()
 
 
