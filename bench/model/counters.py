@@ -117,15 +117,13 @@ class Delta:
     before: Readings
     after: Readings
 
-    @property
-    def subjects(self) -> Iterable[str]:
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
         """Every port and interface that has a counter, in the order of the earlier snapshot."""
-        return dict.fromkeys(
-            subject
-            for readings in (self.before, self.after)
-            for subject, groups in readings.items()
-            if subject != KERNEL and any(groups.values())
-        )
+        seen = [each for readings in (self.before, self.after) for each in readings.items()]
+        known = dict.fromkeys([subject for subject, groups in seen if any(groups.values())])
+        known.pop(KERNEL, None)
+        return tuple(known)
 
     @property
     def rows(self) -> tuple[Growth, ...]:
@@ -142,8 +140,9 @@ class Delta:
         """Group → counter → its value in a snapshot that has it, of a port or interface."""
         found = dict(self.before.get(subject, {}))
         for group, values in self.after.get(subject, {}).items():
-            if not values.keys() <= found.setdefault(group, values).keys():
-                found[group] = {**found[group], **values}
+            own = found.setdefault(group, values)
+            if own is not values and not values.keys() <= own.keys():
+                found[group] = {**own, **values}
         return found
 
     def find(self, subject: str, group: str, name: str) -> Growth | None:
@@ -153,6 +152,15 @@ class Delta:
         if (first is None and last is None) or name == LIFESPAN or subject == KERNEL:
             return None
         return _growth((subject, group, name), first, last)
+
+    def exact(self, subject: str, group: str, name: str) -> int | None:
+        """How much a counter grew; None where that cannot be determined."""
+        first = self.before.get(subject, {}).get(group, {}).get(name)
+        last = self.after.get(subject, {}).get(group, {}).get(name)
+        if (known := _certain_growth(first, last)) is not None:
+            return known  # nearly always
+        row = self.find(subject, group, name)
+        return row.growth if row and row.how is Certainty.EXACT else None
 
     @cached_property
     def changed(self) -> tuple[Growth, ...]:
@@ -180,7 +188,7 @@ class Delta:
 def _unlike(before: Mapping[str, int], after: Mapping[str, int]) -> Iterable[str]:
     """The counters that changed, and those that stand at a value at which some counter ends."""
     if _MAXIMA.isdisjoint(before.values()):
-        if before == after:
+        if before is after or before == after:
             return ()
         if before.keys() == after.keys():
             return compress(before, map(ne, before.values(), map(after.__getitem__, before)))
@@ -201,7 +209,12 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
 def saturated(subjects: Snapshot) -> tuple[tuple[str, str, str, int], ...]:
     """Counters already at their maximum: (subject, group, counter, value). They hide what comes."""
     return tuple(
-        (*key, value) for key in _keys(subjects, subjects) if (value := _value(subjects, key)) in _maxima(key)
+        (subject, group, name, value)
+        for subject, groups in subjects.readings.items()
+        for group, values in groups.items()
+        if not _MAXIMA.isdisjoint(values.values())
+        for name, value in values.items()
+        if value in _maxima((subject, group, name))
     )
 
 
@@ -234,9 +247,10 @@ def _traffic(moved: Delta, subject: str) -> Traffic:
         values, later = first.get(group, {}), last.get(group, {})
         if not values and not later:
             continue
-        steps = [_certain_growth(values.get(name), later.get(name)) for name in (sent, received)]
-        if steps[0] is not None and steps[1] is not None:
-            return Traffic(steps[0] * step, steps[1] * step, Certainty.EXACT.value)
+        out = _certain_growth(values.get(sent), later.get(sent))
+        back = _certain_growth(values.get(received), later.get(received))
+        if out is not None and back is not None:
+            return Traffic(out * step, back * step, Certainty.EXACT.value)
         rows = moved.find(subject, group, sent), moved.find(subject, group, received)
         if rows != (None, None):
             found = [None if row is None or row.how is not Certainty.EXACT else row.growth for row in rows]
@@ -260,25 +274,6 @@ def _why(rows: tuple[Growth | None, ...]) -> str:
 
 
 _Key = tuple[str, str, str]
-
-
-def _keys(*snapshots: Snapshot) -> list[_Key]:
-    """Each once, in order of appearance."""
-    return list(
-        dict.fromkeys(
-            (subject, group, name)
-            for each in snapshots
-            for subject, groups in each.readings.items()
-            for group, values in groups.items()
-            for name in values
-            if name != LIFESPAN
-        )
-    )
-
-
-def _value(of: Snapshot, key: _Key) -> int | None:
-    subject, group, name = key
-    return of.readings.get(subject, {}).get(group, {}).get(name)
 
 
 def _maxima(key: _Key) -> tuple[int, ...]:

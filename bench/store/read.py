@@ -6,6 +6,7 @@ import gc
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -249,14 +250,22 @@ def _history(path: Path) -> SavedPast:
 
 
 def _sharing(lines: Iterable[CounterLine]) -> Iterator[CounterLine]:
-    """The lines; groups of counters that stand as in the line before are the same object, since most never move."""
+    """The lines; groups of counters that stand as on the port before, or as in the line before, are the same object,
+    since most never move.
+    """
     before: tuple[Snapshot, ...] = ()
+    known: dict[str, object] = {}
     for line in lines:
-        for first, last in zip(before, line.snapshots, strict=False):
+        for first, last in zip(chain(before, repeat(None)), line.snapshots, strict=False):
             for subject, groups in cast(dict[str, dict[str, object]], last.readings).items():
-                for group, own in first.readings.get(subject, {}).items():
-                    if groups.get(group) == own:
-                        groups[group] = own
+                own = first.readings.get(subject, {}) if first else {}
+                for group, values in groups.items():
+                    for same in (known.get(group), own.get(group)):
+                        if same == values:
+                            groups[group] = same
+                            break
+                    else:
+                        known[group] = values
         before = line.snapshots
         yield line
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from bench.model.collectives import algbw, collective
-from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Case, Measurement
 from bench.model.stats import Summary, median, summary
 from bench.model.timings import Blocks
@@ -18,9 +19,8 @@ from bench.model.timings import Blocks
 from . import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A case on a group.
+class Row(Struct, frozen=True):
+    """A case on a group. A Struct, which is made in a fifth of the time: of 64 nodes there are 50 000.
 
     seconds    pipelined: median over blocks of the slowest rank's seconds per call
     quickest, slowest    the same of the quickest and of the slowest block

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 
 import made_runs
 from bench.judge.evidence import Evidence
@@ -207,7 +208,7 @@ def test_the_figures_of_many_samples_at_once_are_those_of_each_by_itself():
     samples = [[draw.gauss(1e-3, 1e-5) for _ in range(size)] for size in sizes] + [[0.1] * 44]
     (made,) = islice(rows(made_runs.gloo().run), 1)
     found = _isolated(
-        [replace(made, measurement=replace(made.measurement, isolated=each)) for each in samples]
+        [structs.replace(made, measurement=replace(made.measurement, isolated=each)) for each in samples]
     )
     for n, figures, sample in zip(*found, samples, strict=True):
         one = summary(sample)

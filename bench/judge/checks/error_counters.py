@@ -7,7 +7,7 @@ Counters of other devices, retransmissions and congestion are shown as evidence,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 
 from msgspec import structs
@@ -84,8 +84,11 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
         return
     for window in evidence.windows:
         rails = rails_of(window.node, evidence.rails)
+        wrong = [row for row in window.moved.changed if row.role is CounterRole.ERROR]
         for device in rails:
-            yield from _rail(window, device, evidence.rails.kind)
+            yield from _rail(
+                window, device, evidence.rails.kind, [row for row in wrong if row.subject == device.name]
+            )
         if not rails:
             text = f"has no rail whose counters could be compared in phase “{phase_words(window.phase)}”"
             step = (
@@ -147,14 +150,11 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
         yield Finding(subject, False, text, float(more), step=STEPS.get(row.group))
 
 
-def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
-    """What is wrong with a rail's counters in a phase; one finding where nothing is."""
+def _rail(window: CounterWindow, device: Device, kind: str, wrong: Sequence[Growth]) -> Iterator[Finding]:
+    """What is wrong with a rail in a phase; one finding where nothing is. ``wrong``: its errors that may have grown."""
     there = window.moved.names(device.name)
     read = tuple(device.port.hw_counters) if device.port else ()
     lacking, shown = _lacking(kind, tuple((group, *names) for group, names in there.items()), read)
-    wrong = [
-        row for row in window.moved.changed if row.subject == device.name and row.role is CounterRole.ERROR
-    ]
     if shown and not lacking and not wrong:
         yield GOOD
         return

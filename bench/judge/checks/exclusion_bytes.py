@@ -22,7 +22,7 @@ from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import HW, NET, bytes_moved
 from bench.model.facts import Node, Port
-from bench.model.groups import group_sizes
+from bench.model.groups import Group, group_sizes
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, Role, by_port, rails_of, roles, used_as
 from bench.model.units import MEGA, show_rate, show_seconds, show_share, show_size
@@ -194,11 +194,12 @@ def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
     return len({*map(evidence.run.node_of.get, group)}) > 1
 
 
-def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:
+def _sends_far(collective: str, group: Group, evidence: Evidence) -> bool:
     """Whether a call's bytes leave a node; in a point-to-point call only neighbours in the group talk."""
+    names = [*map(evidence.run.node_of.get, group)]
     if collective.startswith("p2p"):
-        return any(_crosses_nodes(pair, evidence) for pair in zip(group[::2], group[1::2], strict=False))
-    return _crosses_nodes(group, evidence)
+        return any(one != other for one, other in zip(names[::2], names[1::2], strict=False))
+    return len({*names}) > 1
 
 
 @derived

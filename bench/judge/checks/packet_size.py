@@ -10,7 +10,7 @@ from bench.judge.findings import MOST as FINDINGS
 from bench.judge.findings import Finding, NotApplicable, inconclusive
 from bench.judge.registry import check
 from bench.model.counter_table import PMA
-from bench.model.counters import Certainty, bytes_moved
+from bench.model.counters import bytes_moved
 from bench.model.rails import Role, by_port, rails_of
 from bench.model.units import GIGA, show_count, show_size
 from bench.plan.phase_names import phase_words
@@ -59,16 +59,13 @@ def packets(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 def _mean(window: CounterWindow, role: Role) -> float | None:
     """Bytes of a packet on average; 0 where bytes moved and no packet is counted, None where that is not known."""
     moved = bytes_moved(window.moved, role.name)
-    rows = [window.moved.find(role.name, PMA, f"port_{way}_packets") for way in ("xmit", "rcv")]
-    counts = [
-        row.growth
-        for row in rows
-        if row is not None and row.how is Certainty.EXACT and row.growth is not None
-    ]
-    total = (moved.sent or 0) + (moved.received or 0)
-    if None in (moved.sent, moved.received) or len(counts) < len(rows) or total < ENOUGH or not _mtu(role):
+    counts = [window.moved.exact(role.name, PMA, f"port_{way}_packets") for way in ("xmit", "rcv")]
+    if None in (moved.sent, moved.received, *counts) or not _mtu(role):
         return None
-    return total / sum(counts) if any(counts) else 0.0
+    total, packets = (moved.sent or 0) + (moved.received or 0), sum(count or 0 for count in counts)
+    if total < ENOUGH:
+        return None
+    return total / packets if packets else 0.0
 
 
 def _mtu(role: Role) -> int:
@@ -76,11 +73,10 @@ def _mtu(role: Role) -> int:
 
 
 def _of_rail(window: CounterWindow, role: Role, mean: float) -> Finding | None:
-    mtu, subject = _mtu(role), f"{window.node.name} {role.name}"
+    mtu = _mtu(role)
     if LEAST * mtu <= mean <= MOST * mtu:
         return None
     each = f"in packets of {show_size(round(mean))} on average" if mean else "and counted no packet"
     text = f"moved its bytes {each} in phase “{phase_words(window.phase)}”, with an MTU of {mtu}"
-    return Finding(
-        subject, None, text, mean, wanted=f"{show_size(round(LEAST * mtu))} to {show_size(round(MOST * mtu))}"
-    )
+    wanted = f"{show_size(round(LEAST * mtu))} to {show_size(round(MOST * mtu))}"
+    return Finding(f"{window.node.name} {role.name}", None, text, mean, wanted=wanted)

@@ -363,7 +363,7 @@ def others(evidence: Evidence) -> Iterator[NotApplicable]:
     listed = []
     for node in evidence.nodes:
         for port in node.ports:
-            role = next((role for role in roles(node, evidence.rails) if role.port == port), None)
+            role = next((role for role in roles(node, evidence.rails) if role.port is port), None)
             if role is None or role.use is not DeviceUse.RAIL:
                 reason = role.reason if role else "the rails are interfaces"
                 listed.append(f"{node.name} {port.name}: {reason} ({port.state or 'state not known'})")

@@ -13,6 +13,7 @@ from bench.model.bounds import ClusterShape, candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import bytes_moved
 from bench.model.facts import Node
+from bench.model.groups import Group
 from bench.model.late_dataclass import dataclass
 from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
@@ -181,7 +182,7 @@ def _copies(row: Row, evidence: Evidence) -> float:
     plain = [factor for each, factor in _factors(row, evidence).items() if each not in ("in_network", "tree")]
     if not plain:
         return 0.0
-    nodes = len(_nodes(row, evidence))
+    nodes = len({*node_names(row.measurement.ranks, evidence)})
     if _spread(row):
         return min(plain) * nodes
     kind = collective(row.case.collective)
@@ -197,6 +198,7 @@ def most_moved(phase: str, evidence: Evidence) -> dict[tuple[str, str], float]:
     Nothing where that is not known.
     """
     found: dict[tuple[str, str], float] = defaultdict(float)
+    groups: dict[tuple[Group, bool], float] = defaultdict(float)
     planned = {case.id for each in evidence.run.plan.phases if each.name == phase for case in each.cases}
     if planned & {*evidence.run.earlier, *(loss.case for loss in evidence.run.losses)}:
         return {}
@@ -205,16 +207,14 @@ def most_moved(phase: str, evidence: Evidence) -> dict[tuple[str, str], float]:
         if row.measurement.extra.failed or not factors:
             return {}
         made = row.measurement.made or calls(row.measurement, evidence.manifest.settings.repetitions)
-        moved, one_way = made * size * max(factors.values()), row.case.collective == "p2p"
-        for node in _nodes(row, evidence, step=2 if one_way else 1):
+        groups[row.measurement.ranks, row.case.collective == "p2p"] += made * size * max(factors.values())
+    for (ranks, one_way), moved in groups.items():
+        names = node_names(ranks, evidence)
+        for node in {*names[:: 2 if one_way else 1]}:
             found[node, "sent"] += moved
-        for node in _nodes(row, evidence, 1, 2) if one_way else _nodes(row, evidence):
+        for node in {*(names[1::2] if one_way else names)}:
             found[node, "received"] += moved
     return found
-
-
-def _nodes(row: Row, evidence: Evidence, first: int = 0, step: int = 1) -> set[str]:
-    return {*map(evidence.run.node_of.__getitem__, row.measurement.ranks[first::step])}
 
 
 def _spread(row: Row) -> bool:
@@ -253,8 +253,8 @@ def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
     for row in here:
         if row.measurement.pipelined:
             measured[row.case.id].add(row.measurement.ranks)
-    planned = [case for each in run.plan.phases if each.name == phase for case in each.cases]
-    missing = sum(len({*case.groups} - measured[case.id]) for case in planned)
+    planned = [case.id for each in run.plan.phases if each.name == phase for case in each.cases]
+    missing = sum(len(run.groups_of[case] - measured[case]) for case in planned)
     if missing or not here:
         what = f"it lacks {show_count(missing, 'figure')}" if missing else "it was not measured"
         raise Undetermined(f"what phase “{phase_words(phase)}” sent is not known: {what}")

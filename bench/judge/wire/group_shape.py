@@ -12,6 +12,7 @@ from bench.model.bounds import ClusterShape
 from bench.model.collective_calls import partner
 from bench.model.collectives import COPIES
 from bench.model.facts import nvlink_domain
+from bench.model.groups import Group
 from bench.model.measurement import Case
 from bench.model.profile import Profile
 
@@ -25,18 +26,21 @@ class Unplaced(ValueError):
     """A group under which no shape can be determined; the message says why."""
 
 
-def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
+def node_names(ranks: Group, evidence: Evidence) -> tuple[str, ...]:
     """The node of each rank."""
+    if found := evidence.names_of_groups.get(ranks):
+        return found
     if not ranks:
         raise Unplaced("the group has no ranks")
     where = evidence.run.node_of
     try:
-        return tuple(map(where.__getitem__, ranks))
+        names = evidence.names_of_groups[ranks] = tuple(map(where.__getitem__, ranks))
     except KeyError as rank:
         raise Unplaced(f"rank {rank} is not in the manifest") from None
+    return names
 
 
-def shape_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterShape:
+def shape_of(case: Case, ranks: Group, evidence: Evidence) -> ClusterShape:
     """The shape that ``case`` ran on when its group is ``ranks``.
 
     A group of some of a node's ranks has their share of its rails; pairs have that of one GPU, and any call
@@ -47,16 +51,16 @@ def shape_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterSha
         raise Unplaced("the import does not tell which ranks share a node: give --nodes")
     if case.collective in COPIES:
         raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")
-    names = node_names(ranks, evidence)
-    # of a large cluster there are tens of thousands of rows on some thousands of groups of nodes
+    # of a large cluster there are tens of thousands of rows on some thousands of groups
     known = _shapes(evidence)
-    key = (case.collective, case.rail, case.algorithm, names)
-    if key not in known:
+    key = (case.collective, case.rail, case.algorithm, ranks)
+    found = known.get(key)
+    if found is None:
         try:
-            known[key] = _shape(case, names, evidence)
+            found = _shape(case, node_names(ranks, evidence), evidence)
         except Unplaced as reason:
-            known[key] = str(reason)
-    found = known[key]
+            found = str(reason)
+        known[key] = found
     if isinstance(found, str):
         raise Unplaced(found)
     return found

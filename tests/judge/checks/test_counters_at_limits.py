@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import runs
 from bench.judge.checks import CHECKS
@@ -493,8 +494,8 @@ def alone() -> list[str]:
         ]
     for rows in (
         (),
-        (replace(base, measurement=replace(base.measurement, stop="failed")),),
-        (replace(base, case=replace(base.case, rail="mlx5_9/1")),),
+        (structs.replace(base, measurement=replace(base.measurement, stop="failed")),),
+        (structs.replace(base, case=replace(base.case, rail="mlx5_9/1")),),
     ):
         plan = Plan((Phase("pinned-1", "", (rows[0].case if rows else base.case,)),))
         lines += [f"{len(rows)}", *said("rails.alone", run({}, rows=rows, phases=("pinned-1",), plan=plan))]

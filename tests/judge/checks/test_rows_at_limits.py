@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import runs
 from bench import __version__
@@ -304,7 +305,7 @@ def results() -> list[str]:
                 row(collective, 8192),
             ]
             if changes.get("verified") == 2:
-                rows[0] = replace(
+                rows[0] = structs.replace(
                     rows[0],
                     measurement=replace(rows[0].measurement, checked=10 * rows[0].measurement.checked),
                 )
