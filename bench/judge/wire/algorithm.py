@@ -59,14 +59,14 @@ def algorithm_used(case: Case, evidence: Evidence) -> AlgorithmUsed:
     NCCL's log speaks for its own collective and size alone: at another size NCCL may choose otherwise.
     """
     known = _known(evidence)
-    if case.id not in known:
-        known[case.id] = _used(case, evidence)
-    return known[case.id]
+    if case not in known:
+        known[case] = _used(case, evidence)
+    return known[case]
 
 
 @derived
-def _known(evidence: Evidence) -> dict[str, AlgorithmUsed]:
-    """Id of a case → its algorithm, as it is asked for."""
+def _known(evidence: Evidence) -> dict[Case, AlgorithmUsed]:
+    """Case → its algorithm, as it is asked for."""
     return {}
 
 
