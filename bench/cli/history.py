@@ -41,7 +41,10 @@ def history() -> None:
 
     DIR is a folder, also on NFS, or the URL of a bucket. Damaged and foreign files are listed and left out.
     """
+    from bench.store.history.arrow_bucket import never_forks
+
     gc.disable()  # a process of seconds; looking for cycles among 26 000 nights takes a tenth of them
+    never_forks()
 
 
 @history.command("list", epilog=EXIT_HELP)

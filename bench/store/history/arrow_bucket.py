@@ -1,4 +1,4 @@
-"""Reads a bucket of S3 by Arrow's own client, where the environment says all that takes.
+"""Reads a bucket of S3 by Arrow's own client, where the environment says how and no process is forked.
 
 s3fs takes a second to import. It alone makes objects, by a put that fails where there is one.
 """
@@ -10,6 +10,14 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
+
+_may_fork = True
+
+
+def never_forks() -> None:
+    """Let this process read by Arrow: a fork of one that does, and sometimes the process itself, crashes or hangs."""
+    global _may_fork
+    _may_fork = False
 
 
 class ArrowBucket:
@@ -40,12 +48,16 @@ class ArrowBucket:
         return getattr(self._writer(), name)
 
 
-@cache
 def files_by_environment(path: str) -> Any:
     """Arrow's client, where the environment names keys and endpoint and that client can list the path; else None.
 
     s3fs reads the same variables before any file, and says what is wrong where this client fails.
     """
+    return None if _may_fork else _connected(path)
+
+
+@cache
+def _connected(path: str) -> Any:
     told = os.environ.get
     endpoint = told("AWS_ENDPOINT_URL_S3") or told("AWS_ENDPOINT_URL")
     key, secret = told("AWS_ACCESS_KEY_ID"), told("AWS_SECRET_ACCESS_KEY")
