@@ -31,10 +31,11 @@ class PeakRow:
 def peak_rows(evidence: Evidence) -> tuple[PeakRow, ...]:
     """One for each series with a figure, by collective. The evidence phase is slowed by NCCL's log and left out."""
     nodes, several = nodes_of_groups(evidence), evidence.node_count > 1
+    of_case = cache(lambda case, *node: series_of(case, node, several))  # a case has one hash, its id's
     found: dict[str, list[Row]] = defaultdict(list)
     for row in evidence.rows:
         if row.case.phase != "evidence" and math.isfinite(row.busbw):
-            found[series_of(row.case, nodes(row.measurement.ranks), several)].append(row)
+            found[of_case(row.case, *nodes(row.measurement.ranks)[:2])].append(row)
     order = {name: at for at, name in enumerate((*COLLECTIVES, *COPIES))}
     told = [_peak_row(series, group) for series, group in found.items()]
     return tuple(sorted(told, key=lambda top: (order[top.row.case.collective], top.series)))
@@ -52,7 +53,7 @@ def _peak_row(series: str, group: list[Row]) -> PeakRow:
 
 def nodes_of(ranks: Iterable[int], where: dict[int, Rank]) -> tuple[str, ...]:
     """The nodes of a group, in order; a rank that the manifest does not know is a node of its own name."""
-    return tuple(dict.fromkeys(where[r].node if r in where else f"rank {r}" for r in ranks))
+    return tuple(dict.fromkeys([where[r].node if r in where else f"rank {r}" for r in ranks]))
 
 
 @derived

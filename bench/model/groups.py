@@ -159,30 +159,27 @@ class GroupRule:
         return tuple([start + at * across for at in places])
 
     def _made(self) -> Iterator[Group]:
-        firsts, (_, step) = self._firsts(), self.steps
+        firsts, (_, step) = _firsts(self.spans, self.steps[0]), self.steps
         locals_ = range(0, self.width * step, step)
         if self.kind == "all":
-            yield tuple(first + at for first in firsts for at in locals_)
+            yield self.ranks
         elif self.kind == "each":
             yield from ((first + at,) for first in firsts for at in locals_)
         elif self.kind == "nodes":
-            yield from (tuple(first + at for at in locals_) for first in firsts)
+            yield from (tuple([first + at for at in locals_]) for first in firsts)
         elif self.kind == "inside":
             meets = [(a * step, b * step) for a, b in round_of(self.width, self.turn)]
             yield from ((first + a, first + b) for first in firsts for a, b in meets)
         elif self.kind == "rings":
             for ring in self.rings:
                 own = [firsts[first + at * by] for first, count, by in ring for at in range(count)]
-                yield from (tuple(first + at for first in own) for at in locals_)
+                yield from (tuple([first + at for first in own]) for at in locals_)
         else:
             ends = [(at * step, (at + self.shift) % self.width * step) for at in range(self.width)]
             ends = ends if self.local < 0 else ends[self.local : self.local + 1]
             for one, two in round_of(self.nodes, self.turn):
                 a, b = firsts[one], firsts[two]
                 yield from ((b + j, a + i) if self.back else (a + i, b + j) for i, j in ends)
-
-    def _firsts(self) -> list[int]:
-        return [first + at * self.steps[0] for first, count in self.spans for at in range(count)]
 
     def _rank(self, node: int, local: int) -> int:
         for first, count in self.spans:
@@ -210,8 +207,13 @@ class GroupRule:
 
 @lru_cache(maxsize=8)
 def _ranks(spans: tuple[tuple[int, int], ...], width: int, steps: tuple[int, int]) -> tuple[int, ...]:
-    firsts = GroupRule("nodes", spans, width, steps)._firsts()
-    return tuple([first + at * steps[1] for first in firsts for at in range(width)])
+    return tuple([first + at * steps[1] for first in _firsts(spans, steps[0]) for at in range(width)])
+
+
+@lru_cache(maxsize=8)
+def _firsts(spans: tuple[tuple[int, int], ...], across: int) -> tuple[int, ...]:
+    """The first rank of each node."""
+    return tuple([first + at * across for first, count in spans for at in range(count)])
 
 
 @lru_cache(maxsize=8)

@@ -138,8 +138,13 @@ def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
 
 def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     """The rails of GPU 0, 1 …; see ``shared_out``. Of a node without GPUs rail k stands alone in place k."""
-    names = tuple(role.name for role in rails_of(node, rails))
-    return shared_out(node, names) if node.gpus else tuple((name,) for name in names)
+    key = rails, "own"
+    found = node.derived.get(key)
+    if found is None:
+        names = tuple(role.name for role in rails_of(node, rails))
+        found = shared_out(node, names) if node.gpus else tuple((name,) for name in names)
+        node.derived[key] = found
+    return cast(tuple[tuple[str, ...], ...], found)
 
 
 def shared_out(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

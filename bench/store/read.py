@@ -290,7 +290,8 @@ def _share(row: Measurement, known: dict[object, object]) -> None:
     """Let fields that many rows have alike be the same objects: a third of the memory of 64 nodes."""
     for name in SHARED:
         value = getattr(row, name)
-        object.__setattr__(row, name, known.setdefault(value, value))
+        if (same := known.setdefault(value, value)) is not value:
+            object.__setattr__(row, name, same)
     if row.extra == NO_EXTRA:
         object.__setattr__(row, "extra", NO_EXTRA)
 

@@ -7,36 +7,48 @@ that a figure is derived in one place.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from msgspec import Struct
 
 from bench.model.collectives import algbw, collective
 from bench.model.measurement import Case, Measurement
-from bench.model.stats import Summary, median, summary
-from bench.model.timings import Blocks
+from bench.model.stats import Summary, median, quantile, summary
+from bench.model.timings import Blocks, Seconds
 
 from . import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Shape = TypeVar("Shape", bound=Hashable)
+PIECE = 1 << 14  # rows that are sorted at once
 
 
 class Row(Struct, frozen=True):
     """A case on a group. A Struct, which is made in a fifth of the time: of 64 nodes there are 50 000.
 
-    seconds    pipelined: median over blocks of the slowest rank's seconds per call
-    quickest, slowest    the same of the quickest and of the slowest block
     algbw      size / seconds, bytes per second
     busbw      algbw × factor(n), bytes per second
     wrong      wrong elements over all ranks; None when nothing was compared (unchecked is not 0)
+    seconds    pipelined: median over blocks of the slowest rank's seconds per call
+    quickest, slowest, blocks    the same of the quickest and of the slowest block; the sum over all
+    alone, together    isolated: median and sum
     """
 
     case: Case
     measurement: Measurement
-    seconds: float
-    quickest: float
-    slowest: float
     algbw: float
     busbw: float
     wrong: int | None
+    seconds: float
+    quickest: float
+    slowest: float
+    blocks: float
+    alone: float
+    together: float
 
     @property
     def isolated(self) -> Summary:
@@ -50,48 +62,72 @@ class Row(Struct, frozen=True):
 
 def row_of(case: Case, measurement: Measurement) -> Row:
     """Derive one row; figures that the raw seconds cannot give are NaN."""
-    blocks = Blocks.of(measurement.pipelined).slowest
-    figures = (median(blocks), min(blocks), max(blocks)) if blocks else (math.nan,) * 3
-    return _row(case, measurement, *figures)
+    blocks, alone = Blocks.of(measurement.pipelined).slowest, [*measurement.isolated]
+    figures = (median(blocks), min(blocks), max(blocks), sum(blocks)) if blocks else (math.nan,) * 4
+    return _row(case, measurement, *figures, quantile(alone, 0.5), sum(alone) if alone else math.nan)
 
 
-def _row(case: Case, measurement: Measurement, seconds: float, quickest: float, slowest: float) -> Row:
+def _row(case: Case, measurement: Measurement, seconds: float, *figures: float) -> Row:
     rate = algbw(case.size, seconds) if 0 < seconds < math.inf else math.nan
-    wrong = measurement.wrong
+    wrong, n = measurement.wrong, len(measurement.ranks)
     counted = [count for count in wrong if count is not None] if None in wrong else wrong
+    total = sum(counted) if counted and measurement.checked else None  # type: ignore[arg-type]
     return Row(
-        case=case,
-        measurement=measurement,
-        seconds=seconds,
-        quickest=quickest,
-        slowest=slowest,
-        algbw=rate,
-        busbw=rate * collective(case.collective).factor(len(measurement.ranks)),
-        wrong=sum(counted) if counted and measurement.checked else None,  # type: ignore[arg-type]
+        case, measurement, rate, rate * collective(case.collective).factor(n), total, seconds, *figures
     )
 
 
 def rows(run: Run) -> tuple[Row, ...]:
     """All rows of a run, in the order in which they were measured."""
-    cases = {case.id: case for case in run.plan.cases}
-    known = [each for each in run.measurements if each.case in cases]
-    figures = _of_blocks([Blocks.of(each.pipelined) for each in known])
-    return tuple([_row(cases[each.case], each, *own) for each, own in zip(known, figures, strict=True)])
-
-
-def _of_blocks(measured: Sequence[Blocks]) -> list[list[float]]:
-    """(median, least, most) of the seconds of the slowest rank, of each; those of one shape at once."""
     import numpy as np
 
-    found = np.full((len(measured), 3), math.nan)
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for at, blocks in enumerate(measured):
-        shapes.setdefault((len(blocks), blocks.width), []).append(at)
-    for (count, width), places in shapes.items():
-        if count and width:
-            values = np.frombuffer(b"".join([measured[at].data for at in places])).reshape(-1, count, width)
-            slowest = np.sort(values.max(axis=2), axis=1)
-            found[places, 0] = (slowest[:, (count - 1) // 2] + slowest[:, count // 2]) / 2
-            found[places, 1], found[places, 2] = slowest[:, 0], slowest[:, -1]
-    figures: list[list[float]] = found.tolist()
-    return figures
+    cases = {case.id: case for case in run.plan.cases}
+    known = [each for each in run.measurements if each.case in cases]
+    with np.errstate(all="ignore"):  # as Python adds
+        figures = zip(known, _of_blocks(known), _of_isolated(known), strict=True)
+    return tuple([_row(cases[each.case], each, *blocks, *alone) for each, blocks, alone in figures])
+
+
+def _of_blocks(measured: Sequence[Measurement]) -> list[list[float]]:
+    """(median, least, most, sum) of the seconds of the slowest rank, of each; those of one shape at once."""
+    import numpy as np
+
+    every = [Blocks.of(each.pipelined) for each in measured]
+    found = np.full((len(every), 4), math.nan)
+    for (count, width), at in _alike([(len(blocks), blocks.width) for blocks in every]):
+        if width:
+            values = np.frombuffer(b"".join([every[place].data for place in at])).reshape(-1, count, width)
+            low, high, *others = _in_order(values.max(axis=2))
+            found[at] = np.column_stack([(low + high) / 2, *others])
+    return cast(list[list[float]], found.tolist())
+
+
+def _of_isolated(measured: Sequence[Measurement]) -> list[list[float]]:
+    """(median, sum) of the seconds of the isolated iterations, of each; those of one number at once."""
+    import numpy as np
+
+    every = [Seconds.of(each.isolated) for each in measured]
+    found = np.full((len(every), 2), math.nan)
+    for count, at in _alike([*map(len, every)]):
+        if count:
+            values = np.frombuffer(b"".join([every[place].data for place in at])).reshape(-1, count)
+            low, high, *_, total = _in_order(values)
+            found[at] = np.column_stack([low + (high - low) * 0.5, total])  # exactly as ``quantile``
+    return cast(list[list[float]], found.tolist())
+
+
+def _alike(shapes: Sequence[Shape]) -> Iterator[tuple[Shape, list[int]]]:
+    """Each shape and the places where it stands, so many at once: of a large run all are tens of MB."""
+    places: dict[Shape, list[int]] = {}
+    for at, shape in enumerate(shapes):
+        places.setdefault(shape, []).append(at)
+    for shape, every in places.items():
+        yield from ((shape, every[first : first + PIECE]) for first in range(0, len(every), PIECE))
+
+
+def _in_order(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """(the two in the middle, least, most, sum) of each line."""
+    import numpy as np
+
+    rising, n = np.sort(values, axis=1), values.shape[1]
+    return [*(rising[:, at] for at in ((n - 1) // 2, n // 2, 0, -1)), values.sum(axis=1)]

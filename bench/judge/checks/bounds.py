@@ -34,6 +34,9 @@ HOST_COPIES, DEVICE_COPY = ("copy_to_device", "copy_to_host"), "copy_device"
 SLOWER = 0.9  # of the other GPUs' median: what is below is said as a share of it
 TOO_FAST = "measure again: see whether the copies were made at all"
 BESIDE_ITS_CPU = re.compile(r"\bG[BH]\d")  # GH200, GB200, GB300: NVLink-C2C joins GPU and host
+GOOD = Finding(
+    "row", True, "clearly reaches its bound"
+)  # of a large run there are thousands, which are only counted
 LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
 
@@ -87,7 +90,7 @@ def ceiling_share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable("no row that has a ceiling is without a bound of its own")
     for row, bound in found:
         pair = row.case.phase in (INSIDE, LINKS)
-        yield against(row, bound, who(row, evidence) if pair else "")
+        yield GOOD if _clearly(row, bound) else against(row, bound, who(row, evidence) if pair else "")
 
 
 def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
@@ -193,7 +196,8 @@ def host_copies(evidence: Evidence) -> Iterator[Finding]:
     rates = _rates(rows)
     for row in rows if evidence.profile.host_copies else ():
         assert evidence.profile.host_copies
-        found, link = _copied(row, rates, evidence.profile.host_copies, evidence), _link(row, evidence)
+        link = _link(row, evidence)
+        found = _copied(row, rates, evidence.profile.host_copies, evidence, link)
         if row.busbw > link:
             text = f"{found.measured}, more than the {show_rate(link)} of its PCI Express link"
             found = structs.replace(found, ok=None, measured=text, step=TOO_FAST)
@@ -219,9 +223,13 @@ def _rates(rows: list[Row]) -> dict[str, list[float]]:
     return found
 
 
-def _copied(row: Row, rates: dict[str, list[float]], bound: Bound, evidence: Evidence) -> Finding:
-    """A GPU's copy against a floor; one that is too slow is shown beside those of the other GPUs."""
+def _copied(
+    row: Row, rates: dict[str, list[float]], bound: Bound, evidence: Evidence, most: float
+) -> Finding:
+    """A GPU's copy against a floor and the ``most`` that there can be; one too slow is shown beside the others."""
     name = row.case.collective
+    if row.busbw <= most and _clearly(row, bound):
+        return GOOD
     found = against(row, bound, f"{who(row, evidence)}, {name}")
     if found.ok is not False or len(rates[name]) < 2:
         return found
@@ -255,7 +263,7 @@ def device_copies(evidence: Evidence) -> Iterator[Finding]:
         rows = _copies(evidence, DEVICE_COPY)
         rates = _rates(rows)
         for row in rows:
-            found = _copied(row, rates, bound, evidence)
+            found = _copied(row, rates, bound, evidence, memory.value)
             if row.busbw > memory.value:  # each byte is read and written: half of that is the most
                 found = structs.replace(
                     found, ok=None, measured=f"{found.measured}, more than {memory.text}", step=TOO_FAST
@@ -290,13 +298,23 @@ def against(row: Row, bound: Bound, subject: str = "") -> Finding:
     return _certain(found, row)
 
 
+def _clearly(row: Row, bound: Bound) -> bool:
+    """Whether a row reaches a bound by more than any interval of it is wide."""
+    return bound.reached(row.busbw) and row.busbw - bound.value >= row.busbw * _widest(row) / 2
+
+
+def _widest(row: Row) -> float:
+    return max((row.slowest - row.quickest) / row.seconds, row.measurement.precision or 0.0)
+
+
 def _certain(found: Finding, row: Row) -> Finding:
     """The finding, INCONCLUSIVE where nothing was timed or its bound lies within the figure's confidence interval."""
     assert found.value is not None and found.bound is not None
     if math.isnan(found.value):
         return structs.replace(found, ok=None, step="measure again: the row has no time")
-    widest = max((row.slowest - row.quickest) / row.seconds, row.measurement.precision or 0.0)
-    if abs(found.value - found.bound) >= found.value * widest / 2:  # nearly always: no interval is wider
+    if (
+        abs(found.value - found.bound) >= found.value * _widest(row) / 2
+    ):  # nearly always: no interval is wider
         return found
     width = _width(row)
     if width is None or not abs(found.value - found.bound) < found.value * width / 2:

@@ -14,7 +14,6 @@ from bench.judge.registry import check
 from bench.judge.wire.counters import calls
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Mismatch, Window
-from bench.model.stats import quantile
 from bench.model.timings import Blocks
 from bench.model.units import show_count, show_seconds, show_some
 from bench.plan.phase_names import STEADY, STEADY_AGAIN
@@ -270,12 +269,10 @@ def _longer_than_the_row(row: Row, evidence: Evidence) -> str:
     lasted = found.ended - found.started
     if not _has_times(row, evidence):
         return ""
-    alone, allowed = sum(found.isolated), CLOCKS_DIFFER * lasted + START
-    # nearly always even this is little enough, and no block has to be looked at
-    if row.slowest * len(found.pipelined) * found.calls + alone <= allowed:
-        return ""
-    took = sum(Blocks.of(found.pipelined).slowest) * found.calls + alone
-    if took <= allowed:
+    took = sum(
+        each for each in (row.blocks * found.calls, row.together) if each == each
+    )  # but what was not timed
+    if took <= CLOCKS_DIFFER * lasted + START:
         return ""
     measuring = f"all of its measuring {show_seconds(lasted)}" if lasted > 0 else "it ended before it began"
     return f"its calls took {show_seconds(took)}, and {measuring}"
@@ -335,7 +332,7 @@ def longest_without_stall(usual: float, calls: int = 1) -> float:
 
 def _uneven(row: Row) -> str:
     """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
-    usual, alone = row.seconds, row.measurement.isolated
+    usual = row.seconds
     least = longest_without_stall(usual, max(1, row.measurement.calls))
     blocks = Blocks.of(row.measurement.pipelined).slowest if row.slowest > least else []
     slow = [block for block in blocks if block > least]
@@ -344,22 +341,19 @@ def _uneven(row: Row) -> str:
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
     apart = LONG_APART if usual >= LONG_CALL else APART
     low, high = usual / apart, apart * usual + START
-    # nearly always all are within, so the median is, and needs no sorting
-    if (
-        alone
-        and not low <= min(alone) <= max(alone) <= high
-        and not low <= (middle := quantile(alone, 0.5)) <= high
-    ):
-        return f"a call by itself takes {show_seconds(middle)}, and back to back {show_seconds(usual)}"
+    if row.measurement.isolated and not low <= row.alone <= high:
+        return f"a call by itself takes {show_seconds(row.alone)}, and back to back {show_seconds(usual)}"
     return ""
 
 
 def _seconds(row: Row) -> float:
     """A row's time; NaN where one of its times is, even where the median of the slowest ranks is not."""
-    pipelined, isolated = Blocks.of(row.measurement.pipelined), row.measurement.isolated
-    if not math.isfinite(pipelined.total + sum(isolated)):
+    found = row.measurement
+    if found.pipelined and not math.isfinite(Blocks.of(found.pipelined).total):
         return math.nan
-    return row.seconds if pipelined else quantile(isolated, 0.5)
+    if found.isolated and not math.isfinite(row.together):
+        return math.nan
+    return row.seconds if found.pipelined else row.alone
 
 
 def _is_time(seconds: float) -> bool:

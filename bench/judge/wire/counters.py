@@ -19,8 +19,6 @@ from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
 from bench.model.profile import Rails
 from bench.model.rails import LINK_LAYER
-from bench.model.stats import quantile
-from bench.model.timings import Blocks
 from bench.model.units import show_count, show_seconds
 from bench.plan.phase_names import phase_words
 from bench.store import Run
@@ -77,12 +75,8 @@ def calls(measurement: Measurement, repetitions: int) -> int:
 def busy_seconds(row: Row, repetitions: int) -> float:
     """Seconds in calls. Those that were not timed one by one count as long as the median isolated call."""
     measurement = row.measurement
-    back_to_back = sum(Blocks.of(measurement.pipelined).slowest) * measurement.calls
-    return (
-        back_to_back
-        + sum(measurement.isolated)
-        + (repetitions + measurement.warmup) * quantile(measurement.isolated, 0.5)
-    )
+    timed = row.blocks * measurement.calls if measurement.pipelined else 0.0
+    return timed + row.together + (repetitions + measurement.warmup) * row.alone
 
 
 def carried(phase: str, evidence: Evidence) -> tuple[Carried, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,7 @@ from bench.model.measurement import Case, Extra, Measurement
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status
 from bench.store import Loss
-from bench.store.rows import Row
+from bench.store.rows import Row, row_of
 from made_nodes import around, counted, grow, interface, judged, nodes, port, seen, status, worst_words
 
 SOCKETS = Profile(
@@ -134,7 +133,7 @@ def row(ranks: tuple[int, int], rail: str, stage: str = "checking", failed: bool
     case = Case("rails/p2p/x", "rails", "p2p", 1 << 20, 1 << 18, (ranks,), rail="own")
     extra = Extra("Timed out", rail, stage) if failed else Extra(retransmits=(0, 0))
     measurement = Measurement(case.id, ranks, (), 0, (), (None, None), 0, (), "failed", -1.0, 0, extra=extra)
-    return Row(case, measurement, *(math.nan,) * 5, None)
+    return row_of(case, measurement)
 
 
 def hole(*rows: Row):
