@@ -51,7 +51,7 @@ def correctness(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             continue  # nothing arrived to be verified: blame names who did not answer
         groups.setdefault(row.case.collective, []).append(row)
         if row.wrong or row.measurement.mismatches:
-            yield _wrong(row, evidence.run.node_of)
+            yield _wrong(row, evidence)
     yield from _of_windows(evidence)
     imported = is_import(evidence)
     for name, rows in groups.items():
@@ -143,21 +143,41 @@ def _unverifiable(row: Row) -> str:
     return row.measurement.extra.unverified if row.wrong is None else ""
 
 
-def _wrong(row: Row, nodes: Mapping[int, str]) -> Finding:
+def _wrong(row: Row, evidence: Evidence) -> Finding:
+    nodes = evidence.run.node_of
     first, suspects, where = _origin(row, nodes)
     step = "railgauge run with the same size on the same nodes names the rank and the element"
     if suspects:
         named = " and ".join(dict.fromkeys(nodes.get(rank, "that node") for rank in suspects))
         step = f"take {named} out, test memory and GPU there (dcgmi diag -r 3), and run again"
     elif first:
-        step = (
-            "measure pairs of ranks, so that one is named: railgauge run p2p -b 64K -e 64M on the same nodes"
-        )
+        told, step = _by_pairs(row, evidence)
+        where += told
     text = f"{show_count(row.wrong or 0, 'wrong element')} {where}"
     if first:
         text += f"; first in call {first.repetition + 1} at rank {first.rank} index {first.index}: "
         text += f"got {_element(first.got)}, wanted {_element(first.wanted)}"
     return Finding(row.case.id, False, text, float(row.wrong or 0), step=step, case=row.case.id)
+
+
+def _by_pairs(row: Row, evidence: Evidence) -> tuple[str, str]:
+    """What the pairs of a row's ranks tell that were verified in the same run, where all ranks are wrong alike, and the
+    next step.
+    """
+    ranks = {*row.measurement.ranks}
+    pairs = [each for each in evidence.rows if each.ranks == 2 and ranks.issuperset(each.measurement.ranks)]
+    found = [each for each in pairs if each.wrong is not None]
+    if not found or len(ranks) == 2:
+        return (
+            "",
+            "measure pairs of ranks, so that one is named: railgauge run p2p -b 64K -e 64M on the same nodes",
+        )
+    bad = dict.fromkeys(each.measurement.ranks for each in found if each.wrong)
+    if not bad:
+        step = "suspect what reduces: try another NCCL, then NCCL_NVLS_ENABLE=0 and NCCL_COLLNET_ENABLE=0"
+        return f"; none of {show_count(len(found), 'row')} of pairs of them was", step
+    named = show_some([f"ranks {a} and {b}" for a, b in bad], of="pairs")
+    return f"; wrong too between {named}", "take out the node that these pairs have in common, and run again"
 
 
 def _element(value: float | None) -> str:

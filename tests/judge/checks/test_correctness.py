@@ -85,7 +85,30 @@ def test_of_a_reduction_those_are_meant_that_were_wrong_first(tmp_path):
     assert verdict.next_step.startswith("take n0 out")
 
 
-def test_where_all_ranks_are_wrong_alike_nobody_is_named(tmp_path):
-    verdict, _ = wrong(tmp_path, "all_reduce", [Mismatch(rank, 617, 3, 1.0, 0.0) for rank in range(4)])
-    assert "on all 4 ranks alike" in verdict.measured
-    assert verdict.next_step.startswith("measure pairs of ranks")
+@pytest.mark.parametrize(
+    ("bad", "told", "step"),
+    [
+        (None, "on all 4 ranks alike; first", "measure pairs of ranks"),
+        ((), "on all 4 ranks alike; none of 2 rows of pairs of them was; first", "suspect what reduces"),
+        ((2,), "alike; wrong too between ranks 1 and 2; first", "take out the node"),
+    ],
+)
+def test_where_all_ranks_are_wrong_alike_pairs_tell_more_and_nobody_is_named(tmp_path, bad, told, step):
+    """``bad``: ranks that are wrong in the pairs of the same run; None: no pair was verified."""
+    planned = runs.cases(names=("all_reduce",), n=4)
+    pairs = [
+        replace(planned[0], id=f"rails/{a}-{b}", collective="p2p", groups=((a, b),))
+        for a, b in ((0, 3), (1, 2))
+    ]
+    rows = [row for case in planned for row in runs.measured(case)]
+    rows[0] = replace(
+        rows[0], wrong=(1,) * 4, mismatches=tuple(Mismatch(rank, 617, 3, 1.0, 0.0) for rank in range(4))
+    )
+    for row in (each for case in pairs for each in runs.measured(case)):
+        wrong = tuple(None if bad is None else int(rank in bad) for rank in row.ranks)
+        rows.append(replace(row, wrong=wrong))
+    run = load(runs.folder(tmp_path / "run", rows, [*planned, *pairs], runs.ranks(2)))
+    found = [each for each in judge(run, runs.LOCAL).verdicts if each.check == "correctness"]
+    verdict = next(each for each in found if each.case == planned[0].id)
+    assert told in verdict.measured
+    assert verdict.next_step.startswith(step)
