@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import runs
 from bench.judge.action_of_check import OF_CHECK, action_of
@@ -88,7 +89,8 @@ def test_rows_beside_their_equals(golden: Golden) -> None:
         for gpu in range(3)
     ]
     slow = [
-        replace(each, seconds=each.seconds * 9) if each.measurement.ranks == (1,) else each for each in slow
+        structs.replace(each, seconds=each.seconds * 9) if each.measurement.ranks == (1,) else each
+        for each in slow
     ]
     lines += [f"of many {case.id}" for case in again("copies", comparisons(slow))]
     for took in (0.0, 0.5, 2.0):
@@ -108,7 +110,7 @@ def test_rows_beside_other_sizes_of_their_series(golden: Golden) -> None:
     lines: list[str] = []
     for phase in ("collectives", "ring", "pairs", "graphs", "registered", "run", "nodes"):
         plain = [row(phase, "all_reduce", size, 1e-4 + size / 1e11) for size in sizes]
-        odd = [replace(each, seconds=each.seconds * (1 + at % 3)) for at, each in enumerate(plain)]
+        odd = [structs.replace(each, seconds=each.seconds * (1 + at % 3)) for at, each in enumerate(plain)]
         other = [
             row(phase, "all_reduce", GIB, 1.0, placement="in"),
             row(phase, "all_reduce", GIB, 1.0, algorithm="ring"),
