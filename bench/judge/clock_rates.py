@@ -1,4 +1,4 @@
-"""Finds clocks that stand still, or run faster or slower than the other clocks of the same run."""
+"""Finds clocks that stand still, or run faster or slower than the other clocks of the same run, and copied times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench.model.collectives import collective
-from bench.model.timings import Blocks
+from bench.model.timings import Blocks, Seconds
 from bench.model.units import show_seconds, show_share
 from bench.store import Run
 from bench.store.rows import Row
@@ -80,3 +80,23 @@ def clocks_of_ranks(rows: Sequence[Row]) -> Iterator[tuple[int, str]]:
 
 def _waits_for_all(row: Row) -> bool:
     return collective(row.case.collective).synchronises and row.quickest * row.measurement.calls >= LONG_BLOCK
+
+
+def copied(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """(row, whose times it has) of those whose times are another row's to the last digit, which no clock says twice.
+
+    A line of the journal that is there twice is one row; and a clock may be so coarse that calls are alike.
+    """
+    first = dict[tuple[bytes, bytes], Row]()
+    for row in rows:
+        found, alone = row.measurement, row.measurement.isolated
+        if 2 * len({*alone}) <= max(FEWEST, len(alone)):
+            continue
+        times = Blocks.of(found.pipelined).data.tobytes(), Seconds.of(alone).data.tobytes()
+        other = first.setdefault(times, row)
+        if (other.case.id, other.measurement.ranks) != (row.case.id, found.ranks):
+            yield row, f"its times are to the last digit those of {other.case.id} on {_ranks(other)}"
+
+
+def _ranks(row: Row) -> str:
+    return f"ranks {', '.join(map(str, row.measurement.ranks[:2]))}{' …' if row.ranks > 2 else ''}"

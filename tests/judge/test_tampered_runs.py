@@ -1429,6 +1429,55 @@ for _way, _other in (("copy_to_host", "copy_to_device"), ("copy_to_device", "cop
     )(times(3, "copies", of_collective(_way)))
 
 
+# ── what somebody who did not build this found that passed ──────────────────────────────────────────────
+
+
+def failing(phase: str, only: Callable[[Case, Measurement], bool] = lambda case, row: True) -> Change:
+    return rows(lambda row: replace(row, extra=Extra(failed="p2p is not supported")), phase, only)
+
+
+tampering("two GPUs of a node did not reach each other", INCONCLUSIVE, "coverage.cases", "inside: ", " of ")(
+    failing("inside", lambda case, row: row.ranks == (0, 1))
+)
+tampering("messages between neighbours could not be sent", INCONCLUSIVE, "coverage.cases", "pairs: ")(
+    failing("pairs", of_collective("p2p"))
+)
+tampering(
+    "no small message was timed back to back", INCONCLUSIVE, "clock", "no calls were timed back to back"
+)(rows(lambda row: replace(row, pipelined=(), calls=0), "collectives", small))
+tampering("rows do not say when they were measured", INCONCLUSIVE, "clock", "not say when")(
+    in_collectives(lambda row: replace(row, started=0.0, ended=0.0))
+)
+
+
+@tampering(
+    "the times of one rail are those of another", INCONCLUSIVE, "clock", "to the last digit those of rails/"
+)
+def _(run: Run) -> Run:
+    of_rail_1 = {row.case: row for row in run.measurements if row.ranks[0] % 8 == 0}
+    return rows(
+        lambda row: replace(of_rail_1[row.case], ranks=row.ranks),
+        "rails",
+        lambda case, row: row.ranks[0] % 8 == 3 and row.case in of_rail_1,
+    )(run)
+
+
+tampering(
+    "the calls of the load would have taken longer than the load",
+    INCONCLUSIVE,
+    "blame.intermittent",
+    "of the 20 s for which it was loaded",
+)(windows(lambda window: replace(window, calls=3 * window.calls)))
+tampering(
+    "nobody read what an interface carried",
+    INCONCLUSIVE,
+    "exclusion.bytes",
+    "n0 eth0",
+    "over IP",
+    "not known",
+)(counted(lambda _, node, readings: node == 0 and readings.pop("eth0")))
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from bench.judge.clock_rates import clocks_of_nodes, clocks_of_ranks
+from bench.judge.clock_rates import clocks_of_nodes, clocks_of_ranks, copied
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
@@ -245,6 +245,7 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
     """Every row has finite, positive times of every rank, and those of calls back to back fit those of single calls."""
     tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
     bad = [(row, why) for row in tried if (why := _unbelievable(row, evidence))]
+    bad += copied(tried) if evidence.records_all else ()
     for row, why in bad:
         yield Finding(row.case.id, None, why, case=row.case.id)
     nodes, ranks = [*clocks_of_nodes(evidence.run)], [*clocks_of_ranks(evidence.rows)]
@@ -301,6 +302,8 @@ def _longer_than_the_row(row: Row, evidence: Evidence) -> str:
 def _outside_the_run(row: Row, evidence: Evidence) -> str:
     """Why a row cannot be of this run, by its times."""
     found, ended = row.measurement, evidence.run.ended
+    if not found.started and evidence.records_all:
+        return "it does not say when it was measured"
     if not _has_times(row, evidence):
         return ""
     if found.started < evidence.manifest.started - CLOCKS_APART:
@@ -314,10 +317,10 @@ def _stopped_too_early(row: Row, evidence: Evidence) -> str:
     """What cannot be of the timing loop: it times calls by themselves too, and knows a precision by six of each."""
     found = row.measurement
     blocks, alone = len(found.pipelined), len(found.isolated)
-    if is_import(evidence) or not blocks:
+    if is_import(evidence):
         return ""
-    if not alone:
-        return "no call was timed by itself"
+    if not blocks or not alone:
+        return "no call was timed by itself" if blocks else "no calls were timed back to back"
     if found.stop not in STOPS:
         return f"the loop does not stop for {found.stop!r}"
     if found.stop == "precision" and found.width is None:

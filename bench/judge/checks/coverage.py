@@ -13,7 +13,7 @@ from bench.judge.registry import by_profile, check
 from bench.judge.run_times import DAY
 from bench.model.errors import RailGaugeError
 from bench.model.units import show_count, show_seconds, show_some
-from bench.plan.phase_names import WATCH, phase_words
+from bench.plan.phase_names import AGAIN, CROSS, FIRST, WATCH, phase_words
 from bench.store import UNWRITTEN, Phase
 from bench.store.case_progress import ANEW, COPY_AGAIN, can_resume, case_progress, goes_on
 
@@ -21,7 +21,8 @@ from .imported_results import is_import
 
 COMMAND = "coverage.command"  # the verdict that says of a run that it is no acceptance test
 ALONE = ("run", "soak", "watch")  # commands of one phase, which measures what was asked for
-PAIRS = ("p2p", "p2p_bidirectional")
+# of which blame names who did not answer: pairs of ranks, in phases that begin so
+PAIRS, BLAMED = ("p2p", "p2p_bidirectional"), (FIRST, AGAIN, CROSS)
 _of_run = partial(check, source="RailGauge", beside=True)
 
 
@@ -66,7 +67,8 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
         )
     measured: dict[str, set[tuple[int, ...]]] = {}
     for row in evidence.rows:
-        if not row.measurement.extra.failed or row.case.collective in PAIRS:  # blame judges pairs that failed
+        blamed = row.case.collective in PAIRS and row.case.phase.startswith(BLAMED)
+        if not row.measurement.extra.failed or blamed:
             measured.setdefault(row.case.id, set()).add(row.measurement.ranks)
     groups = evidence.run.groups_of
     for phase in plan.phases if plan.cases else ():

@@ -160,18 +160,25 @@ def _by_ip(
         if interface.virtual or interface.name in own:
             continue
         moved, quiet = (_carried(each, interface.name) for each in (window, before))
-        rate = quiet / (before.seconds or 1.0) if before else 0.0
-        if moved >= max(IP_BYTES, IP_SHARE * usual, MUCH_MORE * rate * window.seconds):
+        rate = (quiet or 0.0) / (before.seconds or 1.0) if before else 0.0
+        if moved is None and interface.statistics:
+            text = f"what it carried over IP in phase “{phase_words(window.phase)}” is not known"
+            yield Finding(f"{window.node.name} {interface.name}", None, text)
+        elif moved is not None and moved >= max(
+            IP_BYTES, IP_SHARE * usual, MUCH_MORE * rate * window.seconds
+        ):
             text = f"carried {show_size(round(moved))} over IP in phase “{phase_words(window.phase)}”"
             text += f", {show_share(moved / usual)} of what a rail carried" if usual else ""
             wanted = f"at most {show_share(IP_SHARE)} of what a rail carried"
             yield Finding(f"{window.node.name} {interface.name}", None, text, moved, wanted=wanted)
 
 
-def _carried(window: CounterWindow | None, name: str) -> float:
-    """Bytes over an interface in both directions, as far as they are known."""
+def _carried(window: CounterWindow | None, name: str) -> float | None:
+    """Bytes over an interface in both directions; None where they are not known."""
     traffic = bytes_moved(window.moved, name) if window else None
-    return float((traffic.sent or 0) + (traffic.received or 0)) if traffic else 0.0
+    if traffic is None or traffic.sent is None or traffic.received is None:
+        return None
+    return float(traffic.sent + traffic.received)
 
 
 def _counts(evidence: Evidence) -> bool:

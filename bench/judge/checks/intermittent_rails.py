@@ -32,7 +32,8 @@ from .correctness import longest_without_stall
 TOGETHER = 0.7
 LOADS = (STEADY, STEADY_AGAIN)
 UNSEEN = 0.25  # of that time, within which no window ended: more than a stall of one call
-BUSY = 0.25  # of the time of a load that its calls take at least: the rest are meetings, and results compared
+# of the time of a load that its calls take: the rest are meetings and comparing; a median may be above the mean
+BUSY, BUSIEST = 0.25, 1.5
 ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
 
 
@@ -178,7 +179,8 @@ def _unlike_a_load(evidence: Evidence) -> Iterator[Finding]:
         text = (
             f"in {odd} of {len(mine)} windows the slowest call is quicker than the median one" if odd else ""
         )
-        if not text and evidence.backend == "nccl" and busy < BUSY * (lasted := sum(ends.values())):
+        lasted = sum(ends.values())
+        if not text and evidence.backend == "nccl" and not BUSY * lasted <= busy <= BUSIEST * lasted:
             text = (
                 f"its calls took {show_seconds(busy)} of the {show_seconds(lasted)} for which it was loaded"
             )
