@@ -211,14 +211,14 @@ class Recorder:
         self.add(row)
 
     def note(self, text: str, given_up: bool = False) -> None:
-        self.add(Note(text, given_up=given_up))
+        self._add(Note, encode({"text": text, "given_up": given_up}))
 
     def add(self, row: object) -> None:
         """Append one line to the journal and see it on the disk before going on, with all that was written before."""
         self._add(type(row), encode(row))
 
     def _add(self, kind: type, row: bytes) -> None:
-        """``row`` is a JSON object; before its fields stands their kind, behind them the time."""
+        """``row`` is a JSON object without ``time``; before its fields stands their kind, behind them the time."""
         fields = row[1:-1] + b"," * (len(row) > 2)
         line = b'{"kind":%b,%b"time":%b}\n' % (encode(KIND[kind]), fields, encode(time.time()))
         try:
@@ -262,7 +262,7 @@ class Recorder:
 
     def end(self) -> None:
         """The completion record: without it no exit status of a launcher is believed."""
-        self.add(RunEnd())
+        self._add(RunEnd, b"{}")
 
 
 def _manifest_text(manifest: Manifest) -> bytes:

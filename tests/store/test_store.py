@@ -90,6 +90,15 @@ def test_what_was_given_up_is_told_from_other_notes_also_in_folders_of_versions_
     assert run.given_up == ("pinned was not begun", old["text"]) and len(run.notes) == 3
 
 
+def test_no_line_of_the_journal_has_a_field_twice(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    with Recorder(path, again=True) as recorder:
+        recorder.note("n1 was slow to answer")
+    for line in (path / JOURNAL).read_text().splitlines():
+        names = json.loads(line, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+        assert len(names) == len({*names}), line
+
+
 def test_a_folder_in_use_is_refused_and_untouched(tmp_path):
     path = runs.folder(tmp_path / "r")
     before = (path / JOURNAL).read_bytes()
