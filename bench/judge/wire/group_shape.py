@@ -51,13 +51,14 @@ def shape_of(case: Case, ranks: Group, evidence: Evidence) -> ClusterShape:
         raise Unplaced("the import does not tell which ranks share a node: give --nodes")
     if case.collective in COPIES:
         raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")
-    # of a large cluster there are tens of thousands of rows on some thousands of groups
+    names = node_names(ranks, evidence)
+    # of a large cluster there are tens of thousands of rows on some thousands of groups of nodes
     known = _shapes(evidence)
-    key = (case.collective, case.rail, case.algorithm, ranks)
+    key = (case.collective, case.rail, case.algorithm, names)
     found = known.get(key)
     if found is None:
         try:
-            found = _shape(case, node_names(ranks, evidence), evidence)
+            found = _shape(case, names, evidence)
         except Unplaced as reason:
             found = str(reason)
         known[key] = found
