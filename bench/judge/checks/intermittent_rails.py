@@ -32,8 +32,9 @@ from .correctness import longest_without_stall
 TOGETHER = 0.7
 LOADS = (STEADY, STEADY_AGAIN)
 UNSEEN = 0.25  # of that time, within which no window ended: more than a stall of one call
-# of the time of a load that its calls take: the rest are meetings and comparing; a median may be above the mean
-BUSY, BUSIEST = 0.25, 1.5
+# of the time of a load that its calls take: the rest are comparing, and meetings, which take long on a thousand nodes;
+# a median may be above the mean
+BUSY, BUSIEST = 0.02, 1.5
 ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
 
 

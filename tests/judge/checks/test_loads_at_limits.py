@@ -107,9 +107,9 @@ def unlike_loads() -> list[str]:
     for name, odd in {
         "quick by the last digit": [replace(each, slowest=quick) for each in full.windows],
         "one ends as another": [*full.windows, full.windows[0]],
-        "calls for a quarter": calling(1 / 4),
-        "calls for less": calling(0.249),
-        "calls for less in most": calling(0.05, lambda slot: 1 + 240 * (slot == 0)),
+        "calls for a fiftieth": calling(0.02),
+        "calls for less": calling(0.0199),
+        "calls for less in most": calling(0.019, lambda slot: 1 + 3 * (slot == 0)),
     }.items():
         for backend in ("nccl", "gloo"):
             run = replace(full, windows=tuple(odd), manifest=replace(full.manifest, backend=backend))
