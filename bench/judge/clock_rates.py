@@ -1,4 +1,4 @@
-"""Finds clocks that stand still, or run faster or slower than the other clocks of the same run, and copied times."""
+"""Finds clocks that stand still or run faster or slower than others of the same run, and times that were copied."""
 
 from __future__ import annotations
 

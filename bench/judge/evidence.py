@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from bench import __version__
 from bench.model.discovered_rails import at_hand
 from bench.model.facts import Gpu, Node
-from bench.model.groups import Group
 from bench.model.late_dataclass import dataclass, field, replace
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails
@@ -90,11 +89,6 @@ class Evidence:
     def rows(self) -> tuple[Row, ...]:
         """Every measured row, in the order of measurement."""
         return rows(self.run)
-
-    @cached_property
-    def names_of_groups(self) -> dict[Group, tuple[str, ...]]:
-        """Group of ranks → the node of each, as they are asked for."""
-        return {}
 
     @cached_property
     def rows_in(self) -> Mapping[str, Sequence[Row]]:

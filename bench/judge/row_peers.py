@@ -22,9 +22,8 @@ from bench.store.rows import Row
 LEAST = 0.85  # of the median of its equals
 # which socket's memory a process has is chance, and all GPUs copy at once
 HOST_LEAST = 0.5
-ONE_WAY = (
-    0.4  # of what copies the other way between GPU and host reach: 0.7 on GH200 (nvbandwidth), 1 by PCIe
-)
+# of what copies the other way between GPU and host reach: 0.7 on GH200 (nvbandwidth), 1 by PCIe
+ONE_WAY = 0.4
 MOST = 20  # cases of a phase that are measured again
 FEWEST = 3  # equals without which nothing is usual
 # what a larger message takes: where NCCL changes its protocol or algorithm, a larger one may be somewhat faster
@@ -197,7 +196,7 @@ def contradictions(rows: Sequence[Row], node_of: Mapping[int, str]) -> Iterator[
             yield row, f"in phase “{phase_words(phase)}” the same links reached {show_rate(usual)}"
 
 
-def lame_copies(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+def one_way_slow(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     """The median row of copies one way between GPU and host, where those the other way are far quicker: both take the
     same PCIe links.
     """

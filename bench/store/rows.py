@@ -89,7 +89,9 @@ def rows(run: Run) -> tuple[Row, ...]:
 
 
 def _of_blocks(measured: Sequence[Measurement]) -> list[list[float]]:
-    """(median, least, most, sum) of the seconds of the slowest rank, of each; those of one shape at once."""
+    """Median, least, greatest and sum of the slowest rank's seconds over the blocks of each measurement; those of one
+    shape are computed at once.
+    """
     import numpy as np
 
     every = [Blocks.of(each.pipelined) for each in measured]
@@ -103,7 +105,7 @@ def _of_blocks(measured: Sequence[Measurement]) -> list[list[float]]:
 
 
 def _of_isolated(measured: Sequence[Measurement]) -> list[list[float]]:
-    """(median, sum) of the seconds of the isolated iterations, of each; those of one number at once."""
+    """Median and sum of the isolated iterations of each measurement; those with as many are computed at once."""
     import numpy as np
 
     every = [Seconds.of(each.isolated) for each in measured]
@@ -117,7 +119,7 @@ def _of_isolated(measured: Sequence[Measurement]) -> list[list[float]]:
 
 
 def _alike(shapes: Sequence[Shape]) -> Iterator[tuple[Shape, list[int]]]:
-    """Each shape and the places where it stands, so many at once: of a large run all are tens of MB."""
+    """Each shape with the places of what has it, at most PIECE at a time: all of a large run would take tens of MB."""
     places: dict[Shape, list[int]] = {}
     for at, shape in enumerate(shapes):
         places.setdefault(shape, []).append(at)
@@ -126,7 +128,7 @@ def _alike(shapes: Sequence[Shape]) -> Iterator[tuple[Shape, list[int]]]:
 
 
 def _in_order(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """(the two in the middle, least, most, sum) of each line."""
+    """Of each line the lower and the upper value in its middle, its least, its greatest and its sum."""
     import numpy as np
 
     rising, n = np.sort(values, axis=1), values.shape[1]

@@ -34,9 +34,8 @@ HOST_COPIES, DEVICE_COPY = ("copy_to_device", "copy_to_host"), "copy_device"
 SLOWER = 0.9  # of the other GPUs' median: what is below is said as a share of it
 TOO_FAST = "measure again: see whether the copies were made at all"
 BESIDE_ITS_CPU = re.compile(r"\bG[BH]\d")  # GH200, GB200, GB300: NVLink-C2C joins GPU and host
-GOOD = Finding(
-    "row", True, "clearly reaches its bound"
-)  # of a large run there are thousands, which are only counted
+# of a large run there are thousands, which are only counted
+GOOD = Finding("row", True, "clearly reaches its bound")
 LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
 
@@ -226,7 +225,10 @@ def _rates(rows: list[Row]) -> dict[str, list[float]]:
 def _copied(
     row: Row, rates: dict[str, list[float]], bound: Bound, evidence: Evidence, most: float
 ) -> Finding:
-    """A GPU's copy against a floor and the ``most`` that there can be; one too slow is shown beside the others."""
+    """Hold a GPU's copy against a floor; one that is too slow is shown beside those of the other GPUs.
+
+    ``most``: bytes/s that no copy can exceed.
+    """
     name = row.case.collective
     if row.busbw <= most and _clearly(row, bound):
         return GOOD
@@ -299,12 +301,14 @@ def against(row: Row, bound: Bound, subject: str = "") -> Finding:
 
 
 def _clearly(row: Row, bound: Bound) -> bool:
-    """Whether a row reaches a bound by more than any interval of it is wide."""
-    return bound.reached(row.busbw) and row.busbw - bound.value >= row.busbw * _widest(row) / 2
+    """Whether a row reaches a bound, which lies outside of every interval that its figure can have."""
+    return bound.reached(row.busbw) and _far_apart(row, row.busbw, bound.value)
 
 
-def _widest(row: Row) -> float:
-    return max((row.slowest - row.quickest) / row.seconds, row.measurement.precision or 0.0)
+def _far_apart(row: Row, value: float, bound: float) -> bool:
+    """Whether a bound lies outside of the widest interval that a figure of this row can have."""
+    widest = max((row.slowest - row.quickest) / row.seconds, row.measurement.precision or 0.0)
+    return abs(value - bound) >= value * widest / 2
 
 
 def _certain(found: Finding, row: Row) -> Finding:
@@ -312,9 +316,7 @@ def _certain(found: Finding, row: Row) -> Finding:
     assert found.value is not None and found.bound is not None
     if math.isnan(found.value):
         return structs.replace(found, ok=None, step="measure again: the row has no time")
-    if (
-        abs(found.value - found.bound) >= found.value * _widest(row) / 2
-    ):  # nearly always: no interval is wider
+    if _far_apart(row, found.value, found.bound):  # nearly always
         return found
     width = _width(row)
     if width is None or not abs(found.value - found.bound) < found.value * width / 2:

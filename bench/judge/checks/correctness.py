@@ -33,6 +33,9 @@ LEAST_OF_INTERVAL = 6  # values: the median of fewer has no confidence interval 
 # clocks tick each µs, and noise is a thousandth of a call and more: so long blocks are never alike on so many ranks
 LONG_BLOCK, ALIKE_BY_CHANCE = 1e-3, 10  # s, and times of a rank beyond those of the first block
 ITS_CLOCK = "see its clock: cat /sys/devices/system/clocksource/*/current_clocksource, chronyc tracking; then run again"
+MEASURE_PAIRS = (
+    "measure pairs of ranks, so that one is named: railgauge run p2p -b 64K -e 64M on the same nodes"
+)
 START = 0.01  # s that a call by itself may wait to be started
 
 
@@ -168,16 +171,16 @@ def _by_pairs(row: Row, evidence: Evidence) -> tuple[str, str]:
     pairs = [each for each in evidence.rows if each.ranks == 2 and ranks.issuperset(each.measurement.ranks)]
     found = [each for each in pairs if each.wrong is not None]
     if not found or len(ranks) == 2:
-        return (
-            "",
-            "measure pairs of ranks, so that one is named: railgauge run p2p -b 64K -e 64M on the same nodes",
-        )
+        return "", MEASURE_PAIRS
     bad = dict.fromkeys(each.measurement.ranks for each in found if each.wrong)
     if not bad:
         step = "suspect what reduces: try another NCCL, then NCCL_NVLS_ENABLE=0 and NCCL_COLLNET_ENABLE=0"
         return f"; none of {show_count(len(found), 'row')} of pairs of them was", step
     named = show_some([f"ranks {a} and {b}" for a, b in bad], of="pairs")
-    return f"; wrong too between {named}", "take out the node that these pairs have in common, and run again"
+    return (
+        f"; wrong too between {named}",
+        "take out the node that all of these pairs have in common, and run again",
+    )
 
 
 def _element(value: float | None) -> str:
@@ -290,9 +293,8 @@ def _longer_than_the_row(row: Row, evidence: Evidence) -> str:
     lasted = found.ended - found.started
     if not _has_times(row, evidence):
         return ""
-    took = sum(
-        each for each in (row.blocks * found.calls, row.together) if each == each
-    )  # but what was not timed
+    parts = (row.blocks * found.calls, row.together)  # NaN where nothing was timed so
+    took = sum(each for each in parts if not math.isnan(each))
     if took <= CLOCKS_DIFFER * lasted + START:
         return ""
     measuring = f"all of its measuring {show_seconds(lasted)}" if lasted > 0 else "it ended before it began"

@@ -151,7 +151,7 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
 
 
 def _rail(window: CounterWindow, device: Device, kind: str, wrong: Sequence[Growth]) -> Iterator[Finding]:
-    """What is wrong with a rail in a phase; one finding where nothing is. ``wrong``: its errors that may have grown."""
+    """What is wrong with a rail in a phase; one finding where nothing is. ``wrong``: errors that may have grown."""
     there = window.moved.names(device.name)
     read = tuple(device.port.hw_counters) if device.port else ()
     lacking, shown = _lacking(kind, tuple((group, *names) for group, names in there.items()), read)

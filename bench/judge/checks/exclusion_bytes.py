@@ -203,10 +203,10 @@ def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
 
 def _sends_far(collective: str, group: Group, evidence: Evidence) -> bool:
     """Whether a call's bytes leave a node; in a point-to-point call only neighbours in the group talk."""
-    names = [*map(evidence.run.node_of.get, group)]
     if collective.startswith("p2p"):
+        names = [*map(evidence.run.node_of.get, group)]
         return any(one != other for one, other in zip(names[::2], names[1::2], strict=False))
-    return len({*names}) > 1
+    return _crosses_nodes(group, evidence)
 
 
 @derived

@@ -170,7 +170,9 @@ def _short(evidence: Evidence) -> str:
 
 
 def _unlike_a_load(evidence: Evidence) -> Iterator[Finding]:
-    """Rails whose windows no load leaves behind: times that do not fit each other, or too few calls to fill them."""
+    """Rails whose windows cannot come from a load: times that contradict each other, or calls that take up far less, or
+    more, than the time of the load.
+    """
     for rail, mine in _by_rail(evidence).items():
         odd = sum(each.slowest < max(each.seconds) for each in mine)
         busy = sum(each.calls * max(each.seconds) for each in mine)

@@ -134,7 +134,7 @@ def _logged(phase: Phase, evidence: Evidence) -> Finding:
     log = by_log(written, [device.replace("/", ":")], ranks, evidence.profile)
     measured = {rank for case in phase.cases for group in case.groups for rank in group}
     if log.status is Status.PASS and by_port(evidence.rails):
-        log = nccl_log.slow_ways(written, measured) or log
+        log = nccl_log.without_gpudirect(written, measured) or log
     if log.status is Status.PASS and (warned := nccl_log.warned(written)):
         log = nccl_log.verdict("rails.pinned", warned, "no WARN", "read the lines around it in the log")
     return Finding(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.judge.row_peers import DIP, ONE_WAY, Comparison, contradictions, lame_copies, slow_talk
+from bench.judge.row_peers import DIP, ONE_WAY, Comparison, contradictions, one_way_slow, slow_talk
 from bench.model.units import show_count, show_rate, show_seconds, show_share, show_size
 from bench.plan.phase_names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
 from bench.store.rows import Row
@@ -69,7 +69,7 @@ def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         reached = f"{show_size(row.case.size)} reach {show_rate(row.busbw)}"
         text = f"{reached}; {usual}: the lower must be {show_share(DIP)} of the other"
         yield Finding(row.case.id, None, text, row.busbw, step=LESS, case=row.case.id)
-    for row, usual in lame_copies(evidence.rows):
+    for row, usual in one_way_slow(evidence.rows):
         text = f"{show_rate(row.busbw)} at the median of all GPUs; {usual}, of which {show_share(ONE_WAY)} are wanted"
         yield Finding(row.case.collective, None, text, row.busbw, step=ONE_SIDED, case=row.case.id)
 

@@ -66,7 +66,7 @@ def algorithm_used(case: Case, evidence: Evidence) -> AlgorithmUsed:
 
 @derived
 def _known(evidence: Evidence) -> dict[Case, AlgorithmUsed]:
-    """Case → its algorithm, as it is asked for."""
+    """Case → the algorithm that was found for it so far."""
     return {}
 
 

@@ -28,16 +28,23 @@ class Unplaced(ValueError):
 
 def node_names(ranks: Group, evidence: Evidence) -> tuple[str, ...]:
     """The node of each rank."""
-    if found := evidence.names_of_groups.get(ranks):
+    known = _names(evidence)
+    if found := known.get(ranks):
         return found
     if not ranks:
         raise Unplaced("the group has no ranks")
     where = evidence.run.node_of
     try:
-        names = evidence.names_of_groups[ranks] = tuple(map(where.__getitem__, ranks))
+        names = known[ranks] = tuple(map(where.__getitem__, ranks))
     except KeyError as rank:
         raise Unplaced(f"rank {rank} is not in the manifest") from None
     return names
+
+
+@derived
+def _names(evidence: Evidence) -> dict[Group, tuple[str, ...]]:
+    """Group of ranks → the node of each, for the groups that were asked for so far."""
+    return {}
 
 
 def shape_of(case: Case, ranks: Group, evidence: Evidence) -> ClusterShape:

@@ -21,7 +21,7 @@ def never_forks() -> None:
 
 
 class ArrowBucket:
-    """The calls of fsspec that read. All others are those of s3fs, which ``writer`` imports when one is called."""
+    """Answers by Arrow the calls of fsspec that read; all others go to s3fs, which ``writer`` imports for the first."""
 
     def __init__(self, files: Any, writer: Callable[[], Any]) -> None:
         self._files, self._writer = files, writer

@@ -47,7 +47,7 @@ COLUMNS = (
 )
 _NULLABLE = ("rerun",)
 Wanted = Mapping[str, Callable[[str], bool]]
-"""Name of a column of texts → whether a row with this text is wanted."""
+"""Column → whether rows with this text in it are wanted."""
 _SUBJECT = [name for name, _ in COLUMNS].index("subject")
 
 
