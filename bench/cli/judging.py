@@ -15,6 +15,7 @@ import click
 from bench import __version__
 from bench.model.errors import EXIT_HELP
 
+from .forked_map import forked_map
 from .json_output import JSON, print_json
 from .option_types import PATH, SITE, TITLE, VERDICTS, option, profile_option
 
@@ -46,7 +47,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
         from bench.judge.verdicts import judge, status
 
         from .terminal import summarise
-    judged = judge(load_run(run_folder), profile)
+    judged = judge(load_run(run_folder), profile, each=forked_map)
     unsaved = _save(judged, refresher(run_folder, seen.result()))
     warn_unclosed(judged.run)
     if as_json:
@@ -105,7 +106,7 @@ def report(
             import_module("reports.export")
         seen = digest.result()
         known = sealed_verdicts(run_folder, profile, seen)
-        judged = judge_and_save(run_folder, profile, closing=False, known=known)
+        judged = judge_and_save(run_folder, profile, closing=False, known=known, each=forked_map)
         write(judged, seen)
         printed = write_pdf(judged, paper) if pdf else None
     warn_unclosed(judged.run)
@@ -142,7 +143,7 @@ def verify(run_folder: Path, sha256: str | None) -> int:
     if sha256 is not None and digest != sha256.strip().lower():
         found.append(f"the report with the digest {sha256} was made of other evidence")
     # evidence that was changed is judged otherwise anyway
-    edited = [] if found else edited_verdicts(load(run_folder), last_profile(run_folder))
+    edited = [] if found else edited_verdicts(load(run_folder), last_profile(run_folder), forked_map)
     status = Status.FAIL if found or edited else Status.PASS
     if edited and made_by != __version__:
         status = Status.INCONCLUSIVE

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
 from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict, overall
@@ -16,13 +19,16 @@ from .registry import Check
 from .watched import is_watch
 
 SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
+BROKEN = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+EachCheck = Callable[[Callable[[Check], list[Verdict]], Sequence[Check]], Iterable[list[Verdict]]]
+"""``map`` or what does the same in several processes."""
 
 
-def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
+def judge(run: Run, profile: Profile, facts_only: bool = False, each: EachCheck = map) -> Evidence:
     """The evidence with its verdicts, in the order of the checks' table.
 
-    ``facts_only``: of the checks that need no measurement. A check that breaks is an INCONCLUSIVE of its own and takes
-    no other verdict with it.
+    ``facts_only``: of the checks that need no measurement. ``each``: how the checks of a large run are asked. A check
+    that breaks is an INCONCLUSIVE of its own and takes no other verdict with it.
     """
     evidence, everyone = Evidence(run, profile), Evidence(who_came(run.whole), profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
@@ -32,8 +38,13 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
     left = [check.name for check in asked if check.facts_only and run.manifest.launcher == IMPORTED]
     asked = [check for check in asked if check.name not in left]
     # what needs no measurement is judged of the nodes too that were set aside
-    found = (_verdicts(check, everyone if check.facts_only else evidence) for check in asked)
-    verdicts = [verdict for each in found for verdict in each]
+    if run.large:
+        with suppress(*BROKEN):
+            _ = evidence.rows, evidence.windows  # once, for all processes
+    found = (each if run.large else map)(
+        lambda check: _verdicts(check, everyone if check.facts_only else evidence), asked
+    )
+    verdicts = [verdict for of_check in found for verdict in of_check]
     if left:
         text = f"an import holds no facts of the machines: {show_count(len(left), 'check')} on them left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.NOT_APPLICABLE, text, evidence=tuple(left)))
@@ -43,7 +54,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
 def _verdicts(check: Check, evidence: Evidence) -> list[Verdict]:
     try:
         return list(check(evidence))
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except BROKEN as error:
         text = f"the check broke: {type(error).__name__}: {error}"
         step = "please report this with the run folder"
         return [Verdict(check.name, "RailGauge", Status.INCONCLUSIVE, text, "a verdict", "RailGauge", step)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.judge.evidence import Evidence
-from bench.judge.verdicts import judge, status
+from bench.judge.verdicts import EachCheck, judge, status
 from bench.model.profile import Profile
 from bench.model.verdict import EXIT, Status, Verdict, overall
 from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
@@ -24,17 +24,19 @@ def judge_and_save(
     facts_only: bool = False,
     closing: bool = True,
     known: tuple[Verdict, ...] = (),
+    each: EachCheck = map,
 ) -> Evidence:
     """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement.
 
     ``closing``: its sums are written where it has none. Who judges it later must not: they would be those of today.
     ``known``: what judging it is known to say (see ``reports.sealed_verdicts``), so that it is not done again.
+    ``each``: see ``judge``.
     """
     sync(folder)
     run = load(folder)
     if not (folder / SUMS).exists() and (closing or run.ended is None):
         record_sums(folder)
-    judged = Evidence(run, profile).judged(known) if known else judge(run, profile, facts_only)
+    judged = Evidence(run, profile).judged(known) if known else judge(run, profile, facts_only, each)
     _save(judged)
     return judged
 
@@ -45,12 +47,16 @@ def unclosed(run: Run) -> str:
     return f"{run.path} has no {SUMS}: nothing shows that its files are as the run left them" if lost else ""
 
 
-def edited_verdicts(run: Run, profile: Profile) -> list[str]:
-    """What ``verdicts.json`` says otherwise than judging by the same profile does, a line each."""
+def edited_verdicts(run: Run, profile: Profile, each: EachCheck = map) -> list[str]:
+    """What ``verdicts.json`` says otherwise than judging by the same profile does, a line each.
+
+    ``each``: see ``judge``.
+    """
     if not (run.path / VERDICTS).exists():
         return []
     of_facts = (False, True) if run.manifest.command[1:2] == ("probe",) else (False,)
-    return min((_edited(run.verdicts, judge(run, profile, facts).verdicts) for facts in of_facts), key=len)
+    found = (judge(run, profile, facts, each).verdicts for facts in of_facts)
+    return min((_edited(run.verdicts, verdicts) for verdicts in found), key=len)
 
 
 def _edited(saved: tuple[Verdict, ...], now: tuple[Verdict, ...]) -> list[str]:

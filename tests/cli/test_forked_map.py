@@ -1,0 +1,94 @@
+"""Work in several processes gives what one process gives, whatever happens to a fork."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import runs
+from bench.cli import forked_map
+from bench.judge.verdicts import judge
+from bench.store import load
+from bench.store import run as run_module
+
+FORKS = 3
+
+
+@pytest.fixture(autouse=True)
+def several_processes(monkeypatch):
+    monkeypatch.setattr(forked_map, "processes", lambda: FORKS)
+
+
+def pid_after(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def test_results_stand_in_the_order_of_the_items_and_come_from_several_processes():
+    assert forked_map.forked_map(str, range(300)) == [str(at) for at in range(300)]
+    assert len({*forked_map.forked_map(pid_after, [0.1] * 12)}) == FORKS
+
+
+def test_what_a_killed_fork_had_begun_is_done_here():
+    parent = os.getpid()
+
+    def end_if_fork(item):
+        time.sleep(0.05)
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item, os.getpid()
+
+    assert forked_map.forked_map(end_if_fork, range(12)) == [(item, parent) for item in range(12)]
+
+
+def test_a_fork_that_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(forked_map, "LONGEST", 0.2)
+    parent = os.getpid()
+
+    def hang_if_fork(item):
+        time.sleep(0.05)
+        if os.getpid() != parent:
+            time.sleep(600)
+        return item
+
+    assert forked_map.forked_map(hang_if_fork, range(12)) == [*range(12)]
+
+
+def test_what_an_item_raises_is_raised_here_and_no_fork_is_left():
+    def refuse_the_last(item):
+        time.sleep(0.05)
+        if item == 11:
+            raise KeyError(item)
+
+    with pytest.raises(KeyError, match="11"):
+        forked_map.forked_map(refuse_the_last, range(12))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_without_another_process_all_is_done_here(monkeypatch):
+    def refuse():
+        raise BlockingIOError("too many processes")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    files = Path("/proc/self/fd")
+    before = len([*files.iterdir()])
+    assert forked_map.forked_map(str, range(12)) == [str(at) for at in range(12)]
+    assert len([*files.iterdir()]) == before
+
+
+def test_a_large_run_is_judged_in_several_processes_as_in_one(tmp_path, monkeypatch):
+    run = load(runs.folder(tmp_path / "r"))
+    asked = []
+
+    def each(function, items):
+        asked.append(len(items))
+        return forked_map.forked_map(function, items)
+
+    alone = judge(run, runs.LOCAL, each=each).verdicts
+    assert not asked, "a small run"
+    monkeypatch.setattr(run_module, "LARGE", len(run.measurements))
+    assert judge(run, runs.LOCAL, each=each).verdicts == alone
+    assert asked and asked[0] > 100
