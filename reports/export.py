@@ -6,12 +6,15 @@ Everything is a pure function of the run and the profile: the same bytes each ti
 from __future__ import annotations
 
 import itertools
+import math
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
@@ -21,13 +24,14 @@ from bench.store import RunError, write_file
 
 from . import nightly
 from .charts import CHARTS
-from .frames import PIECE, Frames, frames
+from .frames import PIECE, Floats, Frames, frames
 from .markdown import markdown
 from .page import page
 from .renderer import Renderer
 from .theme import drawable, specification, text_of
 
 CHART_FOLDER = "charts"
+PLAIN = 1e-4, 1e16  # least and first that is too large of the floats that Python writes without an exponent
 
 
 def write(judged: Evidence, renderer: Renderer) -> list[Path]:
@@ -85,17 +89,30 @@ def _drawn(f: Frames) -> Iterator[tuple[str, dict[str, Any]]]:
 def rows_csv(f: Frames) -> Iterator[str]:
     """Every row with all its columns, in pieces; rates in GB/s, times in µs; empty where there is no value."""
     yield csv_line(f.rows.columns)
+    columns = [_cells_of(column) for _, column in f.rows.items()]
     for at in range(0, len(f.rows), PIECE):
-        columns = [_cells(column) for _, column in f.rows[at : at + PIECE].items()]
-        yield "\n".join(map(",".join, zip(*columns, strict=True))) + "\n"
+        piece = slice(at, at + PIECE)
+        yield "\n".join(map(",".join, zip(*(cells(piece) for cells in columns), strict=True))) + "\n"
 
 
-def _cells(column: pd.Series[Any]) -> list[str]:
-    """As pandas writes them, in a fifth of its time; texts are safe to print and no formulas."""
+def _cells_of(column: pd.Series[Any]) -> Callable[[slice], list[str]]:
+    """What gives a piece of a column as pandas writes it, in a tenth of its time; texts are safe to print and no
+    formulas.
+    """
     if is_float_dtype(column):
-        return [repr(value) if value == value else "" for value in column.tolist()]
+        values = column.to_numpy(float, na_value=math.nan)
+        return lambda piece: _floats(values[piece])
     if is_numeric_dtype(column):  # whole numbers, true and false
-        return ["" if value is pd.NA else str(value) for value in column.tolist()]
+        return lambda piece: ["" if value is pd.NA else str(value) for value in column[piece].tolist()]
     codes, texts = pd.factorize(column)
     cells = [*(csv_cell(plain(text)) for text in texts), ""]  # the last of those that are missing
-    return [cells[code] for code in codes.tolist()]
+    return lambda piece: [cells[code] for code in codes[piece].tolist()]
+
+
+def _floats(values: Floats) -> list[str]:
+    """``repr`` of each, "" of NaN; msgspec needs a quarter of the time, and writes alike what needs no exponent."""
+    cells = msgspec.json.encode(values.tolist())[1:-1].decode().split(",")
+    size = np.abs(values)
+    for at in np.flatnonzero(~((size >= PLAIN[0]) & (size < PLAIN[1]))):
+        cells[at] = "" if np.isnan(values[at]) else repr(float(values[at]))
+    return cells

@@ -50,7 +50,10 @@ class Chart:
         if data.empty:
             return None
         subtitle = self.subtitle if isinstance(self.subtitle, str) else self.subtitle(f)
-        return self.marks(f, data).properties(title=alt.TitleParams(self.title, subtitle=subtitle))
+        picture = self.marks(f, data)
+        # ``properties`` would copy all layers, with all their rows
+        picture.title = alt.TitleParams(self.title, subtitle=subtitle)
+        return picture
 
     def about(self, f: Frames) -> str:
         """The alternative text of what ``draw`` draws."""

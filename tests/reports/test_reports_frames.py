@@ -169,6 +169,29 @@ def test_cells_are_quoted_as_pandas_quotes_them():
     assert text == odd.to_csv(index=False, lineterminator="\n")
 
 
+def test_numbers_are_written_as_pandas_writes_them():
+    draw = random.Random(3)
+    numbers = [
+        0.0,
+        -0.0,
+        math.nan,
+        math.inf,
+        -math.inf,
+        5e-324,
+        1e300,
+        9.99999e-05,
+        1e-4,
+        999999999999999.9,
+        1e16,
+    ]
+    numbers += [
+        draw.choice((1, -1)) * draw.uniform(1, 10) * 10.0 ** draw.randint(-12, 20) for _ in range(3000)
+    ]
+    table = of(made_runs.nothing_measured()).rows.reindex(range(len(numbers))).assign(low=numbers)
+    text = "".join(rows_csv(replace(of(made_runs.nothing_measured()), rows=table)))
+    assert text == table.to_csv(index=False, lineterminator="\n")
+
+
 def test_all_are_rounded_as_one_by_one():
     draw = random.Random(2)
     odd = [
