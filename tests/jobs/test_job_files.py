@@ -354,7 +354,7 @@ def test_the_conda_environment_has_what_the_project_needs():
         name, _, bounds = re.match(r"([a-z0-9_-]+)((.*))", requirement.partition(";")[0]).groups()
         if name in ("tomli",):  # for Python 3.10; the environment's is newer
             continue
-        other = {"duckdb": "python-duckdb", "typst": "typst-py"}.get(name, name)
+        other = {"typst": "typst-py"}.get(name, name)
         assert other in conda, requirement
         assert conda[other].partition(other)[2] == bounds.strip(), requirement
     assert {"python", "pip", "openmpi", "pytorch-gpu"} <= set(conda)
