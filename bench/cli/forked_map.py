@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import select
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
+
+import msgspec
 
 from bench.measure import prctl
 
@@ -30,10 +31,11 @@ def processes() -> int:
     return min(len(os.sched_getaffinity(0)), MOST)
 
 
-def forked_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """``[function(item) for item in items]``, in as many processes as ``processes`` says; results are pickled.
+def forked_map(kind: type[Result], function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """``[function(item) for item in items]``, in as many processes as ``processes`` says.
 
-    An item whose fork fails, for whatever reason, is done again here, and raises here what it raises.
+    ``kind``: the type of the results, as msgspec reads them. An item whose fork fails, or whose result cannot be sent,
+    is done again here, and raises here what it raises.
     """
     if processes() < 2 or not 1 < len(items) <= MOST_ITEMS:
         return [function(item) for item in items]
@@ -45,7 +47,7 @@ def forked_map(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
                 forks.append(_Fork(function, items, waiting))
         found = dict(_done(function, items, waiting))
         for fork in forks:
-            found.update(fork.results())
+            found.update(fork.results(kind))
     finally:
         os.close(waiting)
         for fork in forks:
@@ -88,16 +90,15 @@ class _Fork:
             _work(function, items, waiting, its, parent)
         os.close(its)
 
-    def results(self) -> dict[int, Any]:
+    def results(self, kind: type[Result]) -> dict[int, Result]:
         """By the number of the item; none where the process has failed."""
         read = bytearray()
         while select.select([self._results], [], [], LONGEST)[0]:
             if not (piece := os.read(self._results, PIECE)):
                 break
             read += piece
-        with contextlib.suppress(EOFError, pickle.UnpicklingError):
-            found: dict[int, Any] = pickle.loads(read)
-            return found
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.msgpack.decode(read, type=dict[int, kind])  # type: ignore[valid-type]
         return {}
 
     def end(self) -> None:
@@ -113,7 +114,7 @@ def _work(
         prctl.end_with_parent(signal.SIGKILL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
         if os.getppid() == parent:
-            found = pickle.dumps(dict(_done(function, items, waiting)))
+            found = msgspec.msgpack.encode(dict(_done(function, items, waiting)))
             with os.fdopen(its, "wb") as file:
                 file.write(found)
     finally:

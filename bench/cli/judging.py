@@ -24,6 +24,8 @@ MOST_EDITED = 8  # verdicts that verify names
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
+    from bench.judge.registry import Check
+    from bench.model.verdict import Verdict
 
 
 @click.command(epilog=EXIT_HELP)
@@ -47,7 +49,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
         from bench.judge.verdicts import judge, status
 
         from .terminal import summarise
-    judged = judge(load_run(run_folder), profile, each=forked_map)
+    judged = judge(load_run(run_folder), profile, each=_each_check)
     unsaved = _save(judged, refresher(run_folder, seen.result()))
     warn_unclosed(judged.run)
     if as_json:
@@ -59,6 +61,13 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     if unsaved:
         click.echo(f"railgauge: {unsaved}", err=True)
     return EXIT[status(judged)]
+
+
+def _each_check(find: Callable[[Check], list[Verdict]], checks: Sequence[Check]) -> list[list[Verdict]]:
+    """``map``, in several processes."""
+    from bench.model.verdict import Verdict
+
+    return forked_map(list[Verdict], find, checks)
 
 
 def _save(judged: Evidence, refresh: Callable[[Evidence], None]) -> str:
@@ -106,7 +115,7 @@ def report(
             import_module("reports.export")
         seen = digest.result()
         known = sealed_verdicts(run_folder, profile, seen)
-        judged = judge_and_save(run_folder, profile, closing=False, known=known, each=forked_map)
+        judged = judge_and_save(run_folder, profile, closing=False, known=known, each=_each_check)
         write(judged, seen)
         printed = write_pdf(judged, paper) if pdf else None
     warn_unclosed(judged.run)
@@ -143,7 +152,7 @@ def verify(run_folder: Path, sha256: str | None) -> int:
     if sha256 is not None and digest != sha256.strip().lower():
         found.append(f"the report with the digest {sha256} was made of other evidence")
     # evidence that was changed is judged otherwise anyway
-    edited = [] if found else edited_verdicts(load(run_folder), last_profile(run_folder), forked_map)
+    edited = [] if found else edited_verdicts(load(run_folder), last_profile(run_folder), _each_check)
     status = Status.FAIL if found or edited else Status.PASS
     if edited and made_by != __version__:
         status = Status.INCONCLUSIVE

@@ -10,6 +10,7 @@ import pytest
 import runs
 from bench.cli import forked_map
 from bench.judge.verdicts import judge
+from bench.model.verdict import Verdict
 from bench.store import load
 from bench.store import run as run_module
 
@@ -27,8 +28,8 @@ def pid_after(seconds):
 
 
 def test_results_stand_in_the_order_of_the_items_and_come_from_several_processes():
-    assert forked_map.forked_map(str, range(300)) == [str(at) for at in range(300)]
-    assert len({*forked_map.forked_map(pid_after, [0.1] * 12)}) == FORKS
+    assert forked_map.forked_map(str, str, range(300)) == [str(at) for at in range(300)]
+    assert len({*forked_map.forked_map(int, pid_after, [0.1] * 12)}) == FORKS
 
 
 def test_what_a_killed_fork_had_begun_is_done_here():
@@ -40,7 +41,9 @@ def test_what_a_killed_fork_had_begun_is_done_here():
             os.kill(os.getpid(), signal.SIGKILL)
         return item, os.getpid()
 
-    assert forked_map.forked_map(end_if_fork, range(12)) == [(item, parent) for item in range(12)]
+    assert forked_map.forked_map(tuple[int, int], end_if_fork, range(12)) == [
+        (item, parent) for item in range(12)
+    ]
 
 
 def test_a_fork_that_does_not_answer_is_not_waited_for(monkeypatch):
@@ -53,19 +56,34 @@ def test_a_fork_that_does_not_answer_is_not_waited_for(monkeypatch):
             time.sleep(600)
         return item
 
-    assert forked_map.forked_map(hang_if_fork, range(12)) == [*range(12)]
+    assert forked_map.forked_map(int, hang_if_fork, range(12)) == [*range(12)]
 
 
-def test_what_an_item_raises_is_raised_here_and_no_fork_is_left():
+def test_what_an_item_raises_is_raised_here_and_no_fork_is_left(monkeypatch):
+    forks, fork = [], os.fork
+
+    def noted():
+        forks.append(fork())
+        return forks[-1]
+
     def refuse_the_last(item):
         time.sleep(0.05)
         if item == 11:
             raise KeyError(item)
 
+    monkeypatch.setattr(os, "fork", noted)
     with pytest.raises(KeyError, match="11"):
-        forked_map.forked_map(refuse_the_last, range(12))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        forked_map.forked_map(type(None), refuse_the_last, range(12))
+    assert len(forks) == FORKS - 1
+    assert not [pid for pid in forks if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_result_that_cannot_be_sent_is_found_here():
+    odd = "a file name that is no text: \udc80"
+    assert forked_map.forked_map(str, lambda item: odd * item, range(12)) == [
+        odd * item for item in range(12)
+    ]
+    assert forked_map.forked_map(int, str, range(12)) == [str(item) for item in range(12)]
 
 
 def test_without_another_process_all_is_done_here(monkeypatch):
@@ -75,7 +93,7 @@ def test_without_another_process_all_is_done_here(monkeypatch):
     monkeypatch.setattr(os, "fork", refuse)
     files = Path("/proc/self/fd")
     before = len([*files.iterdir()])
-    assert forked_map.forked_map(str, range(12)) == [str(at) for at in range(12)]
+    assert forked_map.forked_map(str, str, range(12)) == [str(at) for at in range(12)]
     assert len([*files.iterdir()]) == before
 
 
@@ -85,7 +103,7 @@ def test_a_large_run_is_judged_in_several_processes_as_in_one(tmp_path, monkeypa
 
     def each(function, items):
         asked.append(len(items))
-        return forked_map.forked_map(function, items)
+        return forked_map.forked_map(list[Verdict], function, items)
 
     alone = judge(run, runs.LOCAL, each=each).verdicts
     assert not asked, "a small run"
