@@ -21,7 +21,16 @@ import mpi_jobs
 from bench.cli import cli
 from bench.judge.drift import Series, fingerprint
 from bench.store import load, save_history
-from bench.store.history import HistoryError, RecordedRun, Sample, acceptances, append, create, runs
+from bench.store.history import (
+    HistoryError,
+    RecordedRun,
+    Sample,
+    acceptances,
+    append,
+    arrow_bucket,
+    create,
+    runs,
+)
 from tests import made_nights as made
 
 OLD, NEW = fingerprint({"driver": "550.90"}), fingerprint({"driver": "560.28"})
@@ -106,6 +115,12 @@ def test_what_lies_in_the_root_of_any_disk_makes_no_folder_foreign(tmp_path):
         (tmp_path / name).mkdir()
     assert runs(str(tmp_path)) == ((), ())
     assert railgauge("history", "list", tmp_path).exit_code == 3
+
+
+def test_a_command_of_histories_reads_by_arrow_since_it_forks_nothing(history, monkeypatch):
+    monkeypatch.setattr(arrow_bucket, "_may_fork", True)
+    assert railgauge("history", "list", history).exit_code == 0
+    assert not arrow_bucket._may_fork
 
 
 def test_list_since_a_day_and_of_a_cluster(history):
