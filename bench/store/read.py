@@ -258,16 +258,20 @@ def _sharing(lines: Iterable[CounterLine]) -> Iterator[CounterLine]:
     for line in lines:
         for first, last in zip(chain(before, repeat(None)), line.snapshots, strict=False):
             for subject, groups in cast(dict[str, dict[str, object]], last.readings).items():
-                own = first.readings.get(subject, {}) if first else {}
-                for group, values in groups.items():
-                    for same in (known.get(group), own.get(group)):
-                        if same == values:
-                            groups[group] = same
-                            break
-                    else:
-                        known[group] = values
+                _share_groups(groups, first.readings.get(subject, {}) if first else {}, known)
         before = line.snapshots
         yield line
+
+
+def _share_groups(groups: dict[str, object], own: Mapping[str, object], known: dict[str, object]) -> None:
+    """Those of one port. ``own``: its groups in the line before; ``known``: the last ones that differed."""
+    for group, values in groups.items():
+        for same in (known.get(group), own.get(group)):
+            if same == values:
+                groups[group] = same
+                break
+        else:
+            known[group] = values
 
 
 def _journal(path: Path, job: validate.ExpectedRanks, notes: list[str]) -> Iterator[object]:
