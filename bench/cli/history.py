@@ -6,10 +6,10 @@ import gc
 import io
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE
 
+from .forked_map import forked_map
 from .json_output import JSON, print_json
 from .option_types import PATH, option, out_file
 
@@ -124,6 +125,9 @@ def show(
     """Print each series: nights, baseline, last night, label; its steps and their likely causes."""
     from bench.store import history as store
 
+    each_series: Callable[..., Iterable[str]] = partial(forked_map, str)
+    if "://" in folder:  # read by Arrow, which no fork survives
+        each_series = map
     printed = False
     wanted = {"collective": collective, "size_class": size, "quantity": quantity}
     only = {name: text for name, text in wanted.items() if text is not None}
@@ -131,17 +135,19 @@ def show(
         past, problems = store.nights(folder, each, day(since), only=only)
         levels, damaged = store.acceptances(folder, each)
         left_out((*problems, *damaged))
-        for series in sorted(past):
+        tell = partial(_told, levels=levels, every=nights)
+        for text in each_series(tell, [(series, past[series]) for series in sorted(past)]):
             printed = True
-            _print_series(series, past[series], levels, nights)
+            click.echo(text)  # at once: each call flushes
     return 0 if printed else nothing(folder)
 
 
-def _print_series(
-    series: Series, nights: Sequence[NightValue], levels: Sequence[Acceptance], every: bool
-) -> None:
+def _told(found: tuple[Series, Sequence[NightValue]], levels: Sequence[Acceptance], every: bool) -> str:
+    """A line of a series, then its nights where ``every`` is wanted, then its steps."""
     from bench.judge.drift.replay import last_mark, replay
     from bench.judge.drift.wording import date, show
+
+    series, nights = found
 
     marks: Sequence[Mark] = () if every else (last_mark(series, nights, levels),)
     if every or marks[-1].level is None:
@@ -160,7 +166,7 @@ def _print_series(
         again = f", again {show(series.quantity, mark.night.rerun)}" if mark.night.rerun is not None else ""
         lines.append(f"    {moment(mark.night.time)}  {value}{again}  {mark.label.value}  {mark.night.run}")
     lines += [f"    {line}" for line in _steps(series, nights)]
-    click.echo("\n".join(lines))  # at once: each call flushes
+    return "\n".join(lines)
 
 
 def _steps(series: Series, nights: Sequence[NightValue]) -> Iterable[str]:

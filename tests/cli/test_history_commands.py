@@ -19,6 +19,7 @@ pytest.importorskip("pyarrow")
 
 import mpi_jobs
 from bench.cli import cli
+from bench.cli import history as history_command
 from bench.judge.drift import Series, fingerprint
 from bench.store import load, save_history
 from bench.store.history import (
@@ -121,6 +122,16 @@ def test_a_command_of_histories_reads_by_arrow_since_it_forks_nothing(history, m
     monkeypatch.setattr(arrow_bucket, "_may_fork", True)
     assert railgauge("history", "list", history).exit_code == 0
     assert not arrow_bucket._may_fork
+
+
+def test_no_process_is_forked_where_a_bucket_was_read(history, monkeypatch):
+    processes = []
+    monkeypatch.setattr(
+        history_command, "forked_map", lambda kind, *of: processes.append(kind) or [*map(*of)]
+    )
+    shown = [railgauge("history", "show", where).output for where in (history, f"file://{history}")]
+    assert shown[0] == shown[1] and len(shown[0].splitlines()) > 2
+    assert len(processes) == 1, "of the folder alone"
 
 
 def test_list_since_a_day_and_of_a_cluster(history):
