@@ -31,7 +31,7 @@ from .renderer import Renderer
 from .theme import drawable, specification, text_of
 
 CHART_FOLDER = "charts"
-PLAIN = 1e-4, 1e16  # least and first that is too large of the floats that Python writes without an exponent
+PLAIN = 1e-4, 1e16  # Python writes floats from the first up to below the second without an exponent
 
 
 def write(judged: Evidence, renderer: Renderer) -> list[Path]:
@@ -96,7 +96,7 @@ def rows_csv(f: Frames) -> Iterator[str]:
 
 
 def _cells_of(column: pd.Series[Any]) -> Callable[[slice], list[str]]:
-    """What gives a piece of a column as pandas writes it, in a tenth of its time; texts are safe to print and no
+    """A function that writes a piece of a column as pandas does, in far less time; texts are safe to print and no
     formulas.
     """
     if is_float_dtype(column):
@@ -110,7 +110,7 @@ def _cells_of(column: pd.Series[Any]) -> Callable[[slice], list[str]]:
 
 
 def _floats(values: Floats) -> list[str]:
-    """``repr`` of each, "" of NaN; msgspec needs a quarter of the time, and writes alike what needs no exponent."""
+    """``repr`` of each value, "" of NaN. msgspec takes a quarter of its time and writes the same, but exponents."""
     cells = msgspec.json.encode(values.tolist())[1:-1].decode().split(",")
     size = np.abs(values)
     for at in np.flatnonzero(~((size >= PLAIN[0]) & (size < PLAIN[1]))):

@@ -1,6 +1,7 @@
 """Does independent pieces of work in several processes, each a fork that holds all that was read so far.
 
-Python runs one thread at a time, and what a large run was read into is far more than could be sent to a process.
+Python runs one thread at a time, and what a large run was read into is far more than could be sent to a process. In a
+pool of the standard library this process would only wait: one more process that takes memory and does nothing.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from bench.measure import prctl
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MOST = 2  # processes: what each touches it then has for itself, and of 1250 nodes three have more than 1 GB
-MOST_ITEMS = 4096  # whose numbers lie in a pipe at once
-BYTES = 2  # of one number
-LONGEST = 120.0  # seconds that a fork may go on when this process has nothing left to do
-PIECE = 1 << 20  # bytes that are read at once
+MOST = 2  # processes: each copies the memory that it touches, and three of them take more than 1 GB for 1250 nodes
+MOST_ITEMS = 4096  # whose numbers fit into a pipe at once
+BYTES = 2  # in a pipe for the number of an item
+LONGEST = 120.0  # seconds that this process waits for a fork once it has nothing left to do itself
+PIECE = 1 << 20  # bytes of results that are read at once
 
 
 def processes() -> int:
-    """How many are worth while on this machine."""
+    """Return how many processes share the work: at most MOST, and no more than this one may use processors."""
     return min(len(os.sched_getaffinity(0)), MOST)
 
 
@@ -56,7 +57,7 @@ def forked_map(kind: type[Result], function: Callable[[Item], Result], items: Se
 
 
 def _numbers(count: int) -> int:
-    """The end of a pipe from which each process takes the number of an item that nobody has begun."""
+    """Return the reading end of a pipe that holds the numbers of all items; who takes a number does the item."""
     ours, its = os.pipe()
     os.write(its, b"".join(at.to_bytes(BYTES, "big") for at in range(count)))
     os.close(its)
@@ -72,7 +73,7 @@ def _done(
 
 
 class _Fork:
-    """A process that does what nobody has begun, and then hands over what it has found."""
+    """A forked process: it does items until none is left, then sends their results."""
 
     def __init__(self, function: Callable[[Item], Result], items: Sequence[Item], waiting: int) -> None:
         self._results, its = os.pipe()
@@ -91,7 +92,7 @@ class _Fork:
         os.close(its)
 
     def results(self, kind: type[Result]) -> dict[int, Result]:
-        """By the number of the item; none where the process has failed."""
+        """Wait for the results, by the number of their item; there are none where the process has failed."""
         read = bytearray()
         while select.select([self._results], [], [], LONGEST)[0]:
             if not (piece := os.read(self._results, PIECE)):

@@ -125,9 +125,8 @@ def show(
     """Print each series: nights, baseline, last night, label; its steps and their likely causes."""
     from bench.store import history as store
 
-    each_series: Callable[..., Iterable[str]] = partial(forked_map, str)
-    if "://" in folder:  # read by Arrow, which no fork survives
-        each_series = map
+    # a bucket may be read by Arrow, and a fork of a process that does so crashes or hangs
+    each_series: Callable[..., Iterable[str]] = map if "://" in folder else partial(forked_map, str)
     printed = False
     wanted = {"collective": collective, "size_class": size, "quantity": quantity}
     only = {name: text for name, text in wanted.items() if text is not None}
@@ -143,12 +142,11 @@ def show(
 
 
 def _told(found: tuple[Series, Sequence[NightValue]], levels: Sequence[Acceptance], every: bool) -> str:
-    """A line of a series, then its nights where ``every`` is wanted, then its steps."""
+    """The text that shows one series: a line for its state, one for each night if ``every``, and one for each step."""
     from bench.judge.drift.replay import last_mark, replay
     from bench.judge.drift.wording import date, show
 
     series, nights = found
-
     marks: Sequence[Mark] = () if every else (last_mark(series, nights, levels),)
     if every or marks[-1].level is None:
         marks = replay(series, nights, levels)

@@ -123,7 +123,7 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True)
 
 
 def without_gpudirect(log: Log, ranks: Collection[int]) -> Verdict | None:
-    """The verdict where channels of these ranks to other nodes do not use GPUDirect RDMA; None where all do."""
+    """The verdict on channels from these ranks to other nodes that do not use GPUDirect RDMA; None where all use it."""
     by_net = [(process, each) for process, each in channels(log) if each.transport == "NET"]
     found = [_direct(process, each) for process, each in by_net if process.given in ranks and not each.gdr]
     return verdict("nccl.gpudirect", found, "every channel by GDRDMA", PEER_MEMORY) if found else None

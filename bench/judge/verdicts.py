@@ -19,9 +19,10 @@ from .registry import Check
 from .watched import is_watch
 
 SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
+LARGE = 5000  # measurements: of fewer the checks end sooner than further processes start
 BROKEN = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 EachCheck = Callable[[Callable[[Check], list[Verdict]], Sequence[Check]], Iterable[list[Verdict]]]
-"""``map`` or what does the same in several processes."""
+"""How a function is called with each check: ``map``, or something that does the same in several processes."""
 
 
 def judge(run: Run, profile: Profile, facts_only: bool = False, each: EachCheck = map) -> Evidence:
@@ -38,10 +39,10 @@ def judge(run: Run, profile: Profile, facts_only: bool = False, each: EachCheck 
     left = [check.name for check in asked if check.facts_only and run.manifest.launcher == IMPORTED]
     asked = [check for check in asked if check.name not in left]
     # what needs no measurement is judged of the nodes too that were set aside
-    if run.large:
+    if large := len(run.measurements) >= LARGE:
         with suppress(*BROKEN):
             _ = evidence.rows, evidence.windows  # once, for all processes
-    found = (each if run.large else map)(
+    found = (each if large else map)(
         lambda check: _verdicts(check, everyone if check.facts_only else evidence), asked
     )
     verdicts = [verdict for of_check in found for verdict in of_check]

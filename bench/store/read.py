@@ -264,7 +264,10 @@ def _sharing(lines: Iterable[CounterLine]) -> Iterator[CounterLine]:
 
 
 def _share_groups(groups: dict[str, object], own: Mapping[str, object], known: dict[str, object]) -> None:
-    """Those of one port. ``own``: its groups in the line before; ``known``: the last ones that differed."""
+    """Put groups that are known already in place of equal ones of a port.
+
+    ``own``: the port's groups in the line before. ``known``: by name the last group that was equal to neither.
+    """
     for group, values in groups.items():
         for same in (known.get(group), own.get(group)):
             if same == values:

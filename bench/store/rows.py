@@ -105,7 +105,9 @@ def _of_blocks(measured: Sequence[Measurement]) -> list[list[float]]:
 
 
 def _of_isolated(measured: Sequence[Measurement]) -> list[list[float]]:
-    """Median and sum of the isolated iterations of each measurement; those with as many are computed at once."""
+    """Median and sum of the isolated iterations of each measurement; those of equally many iterations are computed at
+    once.
+    """
     import numpy as np
 
     every = [Seconds.of(each.isolated) for each in measured]
@@ -119,7 +121,7 @@ def _of_isolated(measured: Sequence[Measurement]) -> list[list[float]]:
 
 
 def _alike(shapes: Sequence[Shape]) -> Iterator[tuple[Shape, list[int]]]:
-    """Each shape with the places of what has it, at most PIECE at a time: all of a large run would take tens of MB."""
+    """Each shape with the places at which it stands, at most PIECE at a time: all of a large run take tens of MB."""
     places: dict[Shape, list[int]] = {}
     for at, shape in enumerate(shapes):
         places.setdefault(shape, []).append(at)
@@ -128,7 +130,7 @@ def _alike(shapes: Sequence[Shape]) -> Iterator[tuple[Shape, list[int]]]:
 
 
 def _in_order(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Of each line the lower and the upper value in its middle, its least, its greatest and its sum."""
+    """The lower median, the upper median, the least, the greatest and the sum of each row of ``values``."""
     import numpy as np
 
     rising, n = np.sort(values, axis=1), values.shape[1]

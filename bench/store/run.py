@@ -32,7 +32,6 @@ from .files import FORMAT
 if TYPE_CHECKING:
     from .history.nights import SavedPast
 
-LARGE = 5000  # measurements; what there is to do on fewer is done sooner than processes start
 RESUMED = "resumed: "  # the note in the journal of a run that goes on begins so
 
 
@@ -242,11 +241,6 @@ class Run:
     by: str = ""
     given_up: tuple[str, ...] = ()
     everyone: Run | None = None
-
-    @property
-    def large(self) -> bool:
-        """Whether it holds so much that work on it is worth more than one process."""
-        return len(self.measurements) >= LARGE
 
     @property
     def whole(self) -> Run:

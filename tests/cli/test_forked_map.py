@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,10 +11,9 @@ import pytest
 
 import runs
 from bench.cli import forked_map
-from bench.judge.verdicts import judge
+from bench.judge import verdicts
 from bench.model.verdict import Verdict
 from bench.store import load
-from bench.store import run as run_module
 
 FORKS = 3
 
@@ -86,6 +87,21 @@ def test_a_result_that_cannot_be_sent_is_found_here():
     assert forked_map.forked_map(int, str, range(12)) == [str(item) for item in range(12)]
 
 
+def test_a_fork_ends_with_this_process():
+    program = (
+        "import os, time; from bench.cli import forked_map; forked_map.processes = lambda: 2\n"
+        "forked_map.forked_map(int, lambda _: print(os.getpid(), flush=True) or time.sleep(600), [0, 1])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        fork = ({int(process.stdout.readline()) for _ in range(2)} - {process.pid}).pop()
+        process.kill()
+        try:
+            process.communicate(timeout=20)  # the output ends when nobody can write to it any more
+        except subprocess.TimeoutExpired:
+            os.kill(fork, signal.SIGKILL)
+            raise
+
+
 def test_without_another_process_all_is_done_here(monkeypatch):
     def refuse():
         raise BlockingIOError("too many processes")
@@ -105,8 +121,8 @@ def test_a_large_run_is_judged_in_several_processes_as_in_one(tmp_path, monkeypa
         asked.append(len(items))
         return forked_map.forked_map(list[Verdict], function, items)
 
-    alone = judge(run, runs.LOCAL, each=each).verdicts
+    alone = verdicts.judge(run, runs.LOCAL, each=each).verdicts
     assert not asked, "a small run"
-    monkeypatch.setattr(run_module, "LARGE", len(run.measurements))
-    assert judge(run, runs.LOCAL, each=each).verdicts == alone
+    monkeypatch.setattr(verdicts, "LARGE", len(run.measurements))
+    assert verdicts.judge(run, runs.LOCAL, each=each).verdicts == alone
     assert asked and asked[0] > 100

@@ -118,7 +118,7 @@ def test_what_lies_in_the_root_of_any_disk_makes_no_folder_foreign(tmp_path):
     assert railgauge("history", "list", tmp_path).exit_code == 3
 
 
-def test_a_command_of_histories_reads_by_arrow_since_it_forks_nothing(history, monkeypatch):
+def test_the_commands_of_histories_may_read_a_bucket_by_arrow(history, monkeypatch):
     monkeypatch.setattr(arrow_bucket, "_may_fork", True)
     assert railgauge("history", "list", history).exit_code == 0
     assert not arrow_bucket._may_fork

@@ -301,12 +301,12 @@ def against(row: Row, bound: Bound, subject: str = "") -> Finding:
 
 
 def _clearly(row: Row, bound: Bound) -> bool:
-    """Whether a row reaches a bound, which lies outside of every interval that its figure can have."""
+    """Whether a row reaches a bound by more than half of any confidence interval of its figure."""
     return bound.reached(row.busbw) and _far_apart(row, row.busbw, bound.value)
 
 
 def _far_apart(row: Row, value: float, bound: float) -> bool:
-    """Whether a bound lies outside of the widest interval that a figure of this row can have."""
+    """Whether ``bound`` is further from ``value`` than half of the widest confidence interval that the row can have."""
     widest = max((row.slowest - row.quickest) / row.seconds, row.measurement.precision or 0.0)
     return abs(value - bound) >= value * widest / 2
 

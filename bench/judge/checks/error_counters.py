@@ -151,7 +151,10 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
 
 
 def _rail(window: CounterWindow, device: Device, kind: str, wrong: Sequence[Growth]) -> Iterator[Finding]:
-    """What is wrong with a rail in a phase; one finding where nothing is. ``wrong``: errors that may have grown."""
+    """A finding for each fault of a rail in a phase; GOOD where there is none.
+
+    ``wrong``: its error counters that grew, or may have grown.
+    """
     there = window.moved.names(device.name)
     read = tuple(device.port.hw_counters) if device.port else ()
     lacking, shown = _lacking(kind, tuple((group, *names) for group, names in there.items()), read)

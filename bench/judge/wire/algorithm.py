@@ -66,7 +66,7 @@ def algorithm_used(case: Case, evidence: Evidence) -> AlgorithmUsed:
 
 @derived
 def _known(evidence: Evidence) -> dict[Case, AlgorithmUsed]:
-    """Case → the algorithm that was found for it so far."""
+    """Case → its algorithm, of the cases that were asked for so far."""
     return {}
 
 

@@ -43,7 +43,7 @@ def node_names(ranks: Group, evidence: Evidence) -> tuple[str, ...]:
 
 @derived
 def _names(evidence: Evidence) -> dict[Group, tuple[str, ...]]:
-    """Group of ranks → the node of each, for the groups that were asked for so far."""
+    """Group of ranks → the node of each rank, of the groups that were asked for so far."""
     return {}
 
 

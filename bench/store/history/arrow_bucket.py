@@ -15,13 +15,16 @@ _may_fork = True
 
 
 def never_forks() -> None:
-    """Let this process read by Arrow: a fork of one that does, and sometimes the process itself, crashes or hangs."""
+    """Let this process read buckets by Arrow. It must not fork once it has read one.
+
+    The fork would crash or hang, and sometimes the process itself.
+    """
     global _may_fork
     _may_fork = False
 
 
 class ArrowBucket:
-    """Answers by Arrow the calls of fsspec that read; all others go to s3fs, which ``writer`` imports for the first."""
+    """A file system of fsspec that reads by Arrow. Other calls go to s3fs, which ``writer`` imports when one comes."""
 
     def __init__(self, files: Any, writer: Callable[[], Any]) -> None:
         self._files, self._writer = files, writer

@@ -47,7 +47,7 @@ COLUMNS = (
 )
 _NULLABLE = ("rerun",)
 Wanted = Mapping[str, Callable[[str], bool]]
-"""Column → whether rows with this text in it are wanted."""
+"""Name of a column of texts → a function that tells by the text whether a row is wanted."""
 _SUBJECT = [name for name, _ in COLUMNS].index("subject")
 
 
